@@ -1,0 +1,31 @@
+# The C border, kernels/kernels.h, for Cython.
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t
+
+cdef extern from "kernels/kernels.h" nogil:
+    const int CMLP_ALIGN
+    const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY
+
+    ctypedef struct cmlp_op:
+        int kind, activation, layout, accumulate, input_gradient, fused
+        ptrdiff_t n_in, n_out
+        ptrdiff_t in_ "in"
+        ptrdiff_t z, out
+        ptrdiff_t weights, ld, biases
+        double alpha
+
+    ctypedef struct cmlp_kernels:
+        void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
+        ptrdiff_t (*backward)(const cmlp_op *, const void *, void *, double, double, const void *, const void *,
+                              void *, void *) noexcept nogil
+        double (*loss)(int, int, ptrdiff_t, const void *, const void *, const void *, int64_t, double,
+                       void *) noexcept nogil
+        void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
+        void (*clip)(ptrdiff_t, void *, double) noexcept nogil
+        double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
+        void (*sgd_step)(ptrdiff_t, void *, void *, const void *, double, double, double, int,
+                         double) noexcept nogil
+        ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
+
+    int cmlp_highest_level() noexcept
+    const cmlp_kernels *cmlp_table(int level, int is_double) noexcept

@@ -1,0 +1,484 @@
+/* The kernels of one (instruction-set level, dtype). kernels.c includes this once for each, with VECTOR_BYTES,
+ * DOUBLE_PRECISION and SUFFIX defined; NAME(x) appends the suffix. */
+
+#if DOUBLE_PRECISION
+#define REAL double
+#define INT int64_t
+#define UINT uint64_t
+#else
+#define REAL float
+#define INT int32_t
+#define UINT uint32_t
+#endif
+
+#include "vector.h"
+
+/* ---------------------------------------------------------------------------------------------- activations */
+
+/* relu: 0 at z <= 0; NaN stays NaN, so that a diverged run is seen. */
+INLINE VEC NAME(relu)(VEC z) { return (VEC)(~(z <= (REAL)0) & (IVEC)z); }
+INLINE VEC NAME(leaky_relu)(VEC z, REAL alpha) { return NAME(select)(z <= (REAL)0, z * alpha, z); }
+
+/* softmax over n units, minus the maximum first: a_i = e^{z_i - m} / Σ_j e^{z_j - m}. */
+static void NAME(softmax)(ptrdiff_t n, const REAL *z, REAL *a) {
+    REAL max = z[0], sum = 0;
+    for (ptrdiff_t i = 1; i < n; i++) max = z[i] > max ? z[i] : max;
+    VEC total = {0};
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        VEC e = NAME(exp)(NAME(load_first)(z + i, n - i) - max);
+        if (n - i < LANES) e = (VEC)((IVEC)e & NAME(first_lanes)(n - i));
+        total += e;
+        NAME(store_first)(a + i, e, n - i);
+    }
+    sum = NAME(sum)(total);
+    for (ptrdiff_t i = 0; i < n; i += LANES) NAME(store_first)(a + i, NAME(load)(a + i) / sum, n - i);
+}
+
+#define ELEMENTWISE(expression)                                 \
+    for (ptrdiff_t i = 0; i < n; i += LANES) {                  \
+        VEC z_i = NAME(load)(z + i);                            \
+        NAME(store_first)(a + i, expression, n - i);            \
+    }                                                           \
+    break
+
+/* a (n,) = f(z (n,)); both in padded buffers. */
+INLINE void NAME(activate)(int activation, ptrdiff_t n, REAL alpha, const REAL *z, REAL *a) {
+    switch (activation) {
+    case CMLP_IDENTITY:
+        if (a == z) break;
+        ELEMENTWISE(z_i);
+    case CMLP_RELU: ELEMENTWISE(NAME(relu)(z_i));
+    case CMLP_LEAKY_RELU: ELEMENTWISE(NAME(leaky_relu)(z_i, alpha));
+    case CMLP_SIGMOID: ELEMENTWISE(NAME(sigmoid)(z_i));
+    case CMLP_TANH: ELEMENTWISE(NAME(tanh)(z_i));
+    case CMLP_SOFTMAX: NAME(softmax)(n, z, a); break;
+    }
+}
+#undef ELEMENTWISE
+
+/* δ = J_fᵀ ∂ℓ/∂a for one vector of elements, f' in terms of a. For softmax J = diag(a) - a aᵀ, so δ = a (da - a·da),
+ * with `dot` = a·da. */
+INLINE VEC NAME(activation_backward)(int activation, VEC a, VEC da, REAL alpha, REAL dot) {
+    switch (activation) {
+    case CMLP_RELU: return (VEC)((a > (REAL)0) & (IVEC)da);
+    case CMLP_LEAKY_RELU: return NAME(select)(a > (REAL)0, da, da * alpha);
+    case CMLP_SIGMOID: return da * (a * ((REAL)1 - a));
+    case CMLP_TANH: return da * ((REAL)1 - a * a);
+    case CMLP_SOFTMAX: return a * (da - dot);
+    default: return da;
+    }
+}
+
+INLINE REAL NAME(dot)(ptrdiff_t n, const REAL *p, const REAL *q) {
+    VEC total = {0};
+    for (ptrdiff_t i = 0; i < n; i += LANES) total += NAME(load_first)(p + i, n - i) * NAME(load_first)(q + i, n - i);
+    return NAME(sum)(total);
+}
+
+/* -------------------------------------------------------------------------------------------- dense, forward */
+
+/* z (n_out,) (+)= b + Wᵀ a for a block of R vectors of columns, W (n_in, ld) by rows: the block of z stays in
+ * registers, U inputs at a time so that R·U independent sums hide the latency of the multiply-add. */
+INLINE void NAME(rows_block)(const REAL *W, ptrdiff_t ld, const REAL *b, const REAL *a, ptrdiff_t n_in, REAL *z,
+                             ptrdiff_t n_out, int accumulate, const int R, const int U) {
+    VEC sum[8];
+#pragma GCC unroll 8
+    for (int s = 0; s < R * U; s++) sum[s] = (VEC){0};
+    ptrdiff_t i = 0;
+    for (; i + U <= n_in; i += U) {
+#pragma GCC unroll 8
+        for (int s = 0; s < R * U; s++) sum[s] += a[i + s / R] * NAME(load)(W + (i + s / R) * ld + s % R * LANES);
+    }
+    for (; i < n_in; i++) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) sum[r] += a[i] * NAME(load)(W + i * ld + r * LANES);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int u = 1; u < U; u++) sum[r] += sum[u * R + r];
+        if (b) sum[r] += NAME(load)(b + r * LANES);
+        if (accumulate) sum[r] += NAME(load)(z + r * LANES);
+        NAME(store_first)(z + r * LANES, sum[r], n_out - r * LANES);
+    }
+}
+
+static void NAME(rows_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z) {
+    ptrdiff_t left = op->n_out;
+    for (int r; left > 0; left -= r * LANES, W += r * LANES, z += r * LANES, b = b ? b + r * LANES : b) {
+        ptrdiff_t vectors = (left + LANES - 1) / LANES;
+        r = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
+        switch (r) {
+        case 8: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 8, 1); break;
+        case 4: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 4, 2); break;
+        case 2: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 2, 4); break;
+        default: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 1, 8); break;
+        }
+    }
+}
+
+/* z_j (+)= b_j + W_j · a for J units j, W (n_out, ld) by columns of the mathematical W: dot products that share the
+ * loads of a. */
+INLINE void NAME(columns_block)(const REAL *W, ptrdiff_t ld, const REAL *b, const REAL *a, ptrdiff_t n_in, REAL *z,
+                                int accumulate, const int J) {
+    VEC even[5], odd[5];
+#pragma GCC unroll 5
+    for (int j = 0; j < J; j++) even[j] = odd[j] = (VEC){0};
+    ptrdiff_t i = 0;
+    for (; i + 2 * LANES <= n_in; i += 2 * LANES) {
+        VEC a_even = NAME(load)(a + i), a_odd = NAME(load)(a + i + LANES);
+#pragma GCC unroll 5
+        for (int j = 0; j < J; j++) {
+            even[j] += a_even * NAME(load)(W + j * ld + i);
+            odd[j] += a_odd * NAME(load)(W + j * ld + i + LANES);
+        }
+    }
+    for (; i < n_in; i += LANES) { /* the rows of W end in zeros up to ld */
+        VEC a_i = n_in - i >= LANES ? NAME(load)(a + i) : NAME(load_exactly)(a + i, n_in - i);
+#pragma GCC unroll 5
+        for (int j = 0; j < J; j++) even[j] += a_i * NAME(load)(W + j * ld + i);
+    }
+#pragma GCC unroll 5
+    for (int j = 0; j < J; j++) {
+        REAL z_j = NAME(sum)(even[j] + odd[j]) + (b ? b[j] : 0);
+        z[j] = accumulate ? z[j] + z_j : z_j;
+    }
+}
+
+static void NAME(columns_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z) {
+    for (ptrdiff_t j = 0, step; j < op->n_out; j += step) {
+        ptrdiff_t left = op->n_out - j;
+        const REAL *W_j = W + j * op->ld, *b_j = b ? b + j : b;
+        step = left == 5 ? 5 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        switch (step) {
+        case 5: NAME(columns_block)(W_j, op->ld, b_j, a, op->n_in, z + j, op->accumulate, 5); break;
+        case 4: NAME(columns_block)(W_j, op->ld, b_j, a, op->n_in, z + j, op->accumulate, 4); break;
+        case 2: NAME(columns_block)(W_j, op->ld, b_j, a, op->n_in, z + j, op->accumulate, 2); break;
+        default: NAME(columns_block)(W_j, op->ld, b_j, a, op->n_in, z + j, op->accumulate, 1); break;
+        }
+    }
+}
+
+static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, void *activations) {
+    REAL *buffer = activations;
+    const REAL *in = op->in < 0 ? (const REAL *)x : buffer + op->in;
+    REAL *out = buffer + op->out;
+    if (op->kind == CMLP_DENSE) {
+        const REAL *W = (const REAL *)params + op->weights;
+        const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
+        REAL *z = buffer + op->z;
+        if (op->layout == CMLP_ROWS)
+            NAME(rows_forward)(op, W, b, in, z);
+        else
+            NAME(columns_forward)(op, W, b, in, z);
+        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z, out);
+    } else if (op->kind == CMLP_ACTIVATION) {
+        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, in, out);
+    } else if (op->accumulate) {
+        for (ptrdiff_t i = 0; i < op->n_out; i++) out[i] += in[i];
+    } else {
+        for (ptrdiff_t i = 0; i < op->n_out; i++) out[i] = in[i];
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- dense, backward */
+
+/* One pass over W (n_in, ld) by rows, four rows at a time: da_i (+)= W_i · δ with the weights as they are, then
+ * G_i += scale a_i δ̃. G may be W itself (the per-sample update). δ and δ̃ end in zeros up to ld. */
+INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *W, REAL *G, REAL scale, const REAL *a, const REAL *d,
+                                const REAL *d_clipped, REAL *da, const int want_da, const int in_place) {
+    const ptrdiff_t ld = op->ld, n_out = op->n_out;
+    ptrdiff_t i = 0;
+    for (; i + 4 <= op->n_in; i += 4, W += 4 * ld, G += 4 * ld) {
+        const REAL a0 = scale * a[i], a1 = scale * a[i + 1], a2 = scale * a[i + 2], a3 = scale * a[i + 3];
+        VEC sum[4] = {{0}, {0}, {0}, {0}};
+        for (ptrdiff_t j = 0; j < n_out; j += LANES) {
+            const VEC d_j = NAME(load)(d + j), c_j = NAME(load)(d_clipped + j);
+            const VEC w0 = NAME(load)(W + j), w1 = NAME(load)(W + ld + j);
+            const VEC w2 = NAME(load)(W + 2 * ld + j), w3 = NAME(load)(W + 3 * ld + j);
+            if (want_da) {
+                sum[0] += w0 * d_j;
+                sum[1] += w1 * d_j;
+                sum[2] += w2 * d_j;
+                sum[3] += w3 * d_j;
+            }
+            NAME(store)(G + j, (in_place ? w0 : NAME(load)(G + j)) + a0 * c_j);
+            NAME(store)(G + ld + j, (in_place ? w1 : NAME(load)(G + ld + j)) + a1 * c_j);
+            NAME(store)(G + 2 * ld + j, (in_place ? w2 : NAME(load)(G + 2 * ld + j)) + a2 * c_j);
+            NAME(store)(G + 3 * ld + j, (in_place ? w3 : NAME(load)(G + 3 * ld + j)) + a3 * c_j);
+        }
+        if (want_da) NAME(store_four_sums)(da + i, sum, op->input_gradient == CMLP_ACCUMULATE);
+    }
+    for (; i < op->n_in; i++, W += ld, G += ld) {
+        const REAL a_i = scale * a[i];
+        VEC sum = {0};
+        for (ptrdiff_t j = 0; j < n_out; j += LANES) {
+            const VEC w = NAME(load)(W + j);
+            if (want_da) sum += w * NAME(load)(d + j);
+            NAME(store)(G + j, (in_place ? w : NAME(load)(G + j)) + a_i * NAME(load)(d_clipped + j));
+        }
+        if (want_da) da[i] = NAME(sum)(sum) + (op->input_gradient == CMLP_ACCUMULATE ? da[i] : 0);
+    }
+}
+
+/* The same for W (n_out, ld) by columns: a vector of inputs at a time, da = Σ_j δ_j W_j. d_scaled = scale δ̃. */
+INLINE void NAME(columns_step)(const cmlp_op *op, const REAL *W, REAL *G, ptrdiff_t i, const VEC *a, const REAL *d,
+                               const REAL *d_scaled, VEC *da, const int want_da, const int in_place, const int U) {
+#pragma GCC unroll 4
+    for (int u = 0; u < U; u++) da[u] = (VEC){0};
+    for (ptrdiff_t j = 0; j < op->n_out; j++) {
+#pragma GCC unroll 4
+        for (int u = 0; u < U; u++) {
+            const ptrdiff_t k = j * op->ld + i + u * LANES;
+            const VEC w = NAME(load)(W + k);
+            if (want_da) da[u] += d[j] * w;
+            NAME(store)(G + k, (in_place ? w : NAME(load)(G + k)) + d_scaled[j] * a[u]);
+        }
+    }
+}
+
+INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, const REAL *a, const REAL *d,
+                                   const REAL *d_scaled, REAL *da, const int want_da, const int in_place) {
+    const int add = op->input_gradient == CMLP_ACCUMULATE;
+    VEC a_i[4], da_i[4];
+    ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= op->n_in; i += 4 * LANES) {
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) a_i[u] = NAME(load)(a + i + u * LANES);
+        NAME(columns_step)(op, W, G, i, a_i, d, d_scaled, da_i, want_da, in_place, 4);
+#pragma GCC unroll 4
+        for (int u = 0; want_da && u < 4; u++)
+            NAME(store)(da + i + u * LANES, add ? NAME(load)(da + i + u * LANES) + da_i[u] : da_i[u]);
+    }
+    for (; i < op->n_in; i += LANES) {
+        const ptrdiff_t left = op->n_in - i;
+        a_i[0] = left >= LANES ? NAME(load)(a + i) : NAME(load_exactly)(a + i, left);
+        NAME(columns_step)(op, W, G, i, a_i, d, d_scaled, da_i, want_da, in_place, 1);
+        if (want_da) NAME(store_first)(da + i, add ? NAME(load)(da + i) + da_i[0] : da_i[0], left);
+    }
+}
+
+/* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; δ̃ into d_clipped. Returns the number of
+ * clipped elements. */
+static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
+                                  REAL *d_clipped) {
+    const ptrdiff_t n = op->n_out;
+    const int activation = op->fused ? CMLP_IDENTITY : op->activation;
+    const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0;
+    IVEC clipped = {0};
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        VEC delta = NAME(activation_backward)(activation, NAME(load)(a + j), NAME(load)(da + j), (REAL)op->alpha, dot);
+        if (n - j < LANES) delta = (VEC)((IVEC)delta & NAME(first_lanes)(n - j));
+        IVEC above = delta > psi, below = delta < -psi; /* false for NaN, which stays */
+        clipped += above + below;                       /* a true lane is -1 */
+        VEC limited = NAME(select)(above, NAME(broadcast)(psi), delta);
+        NAME(store_first)(dz + j, delta, n - j);
+        NAME(store)(d + j, delta);
+        NAME(store)(d_clipped + j, NAME(select)(below, NAME(broadcast)(-psi), limited));
+    }
+    ptrdiff_t count = 0;
+    for (ptrdiff_t lane = 0; lane < LANES; lane++) count -= (ptrdiff_t)clipped[lane];
+    return count;
+}
+
+static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REAL *target, REAL scale, REAL psi,
+                                      const REAL *in, const REAL *a, REAL *errors, REAL *d) {
+    const ptrdiff_t width = (op->n_out + LANES - 1) / LANES * LANES;
+    REAL *d_clipped = d + width, *da = errors + op->in;
+    const ptrdiff_t count =
+        NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, d, d_clipped);
+    const REAL *W = params + op->weights;
+    REAL *G = target + op->weights;
+    const int in_place = params == target, want_da = op->input_gradient != CMLP_NOT_WANTED;
+    if (op->layout == CMLP_ROWS) {
+        if (want_da && in_place)
+            NAME(rows_backward)(op, W, G, scale, in, d, d_clipped, da, 1, 1);
+        else if (want_da)
+            NAME(rows_backward)(op, W, G, scale, in, d, d_clipped, da, 1, 0);
+        else /* W is not read: G may stand for it */
+            NAME(rows_backward)(op, G, G, scale, in, d, d_clipped, da, 0, 1);
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES)
+            NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
+    } else {
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES)
+            NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
+        if (want_da && in_place)
+            NAME(columns_backward)(op, W, G, in, d, d_clipped, da, 1, 1);
+        else if (want_da)
+            NAME(columns_backward)(op, W, G, in, d, d_clipped, da, 1, 0);
+        else
+            NAME(columns_backward)(op, G, G, in, d, d_clipped, da, 0, 1);
+    }
+    if (op->biases >= 0) { /* ∂ℓ/∂b = δ */
+        REAL *b = target + op->biases;
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES)
+            NAME(store)(b + j, NAME(load)(b + j) + NAME(load)(d_clipped + j));
+    }
+    return count;
+}
+
+static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *target, double scale, double clip_delta,
+                                const void *x, const void *activations, void *errors, void *scratch) {
+    const REAL *a = activations;
+    REAL *error = errors, *d = scratch;
+    if (op->kind == CMLP_DENSE) {
+        const REAL *in = op->in < 0 ? (const REAL *)x : a + op->in;
+        return NAME(dense_backward)(op, params, target, (REAL)scale, (REAL)clip_delta, in, a, error, d);
+    }
+    if (op->input_gradient == CMLP_NOT_WANTED) return 0;
+    const REAL *d_in = error + op->out;
+    if (op->kind == CMLP_ACTIVATION) { /* nothing to update, so nothing to clip */
+        NAME(error_term)(op, a + op->out, d_in, d, INFINITY, d, d + (op->n_out + LANES - 1) / LANES * LANES);
+        d_in = d;
+    }
+    REAL *da = error + op->in;
+    const int add = op->input_gradient == CMLP_ACCUMULATE;
+    for (ptrdiff_t i = 0; i < op->n_in; i++) da[i] = add ? da[i] + d_in[i] : d_in[i];
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------------------------- losses */
+
+/* ŷ moved into the closed domain of the logarithm, by one eps at most: [eps, 1 - eps], or [eps, inf) with
+ * upper = inf. Outside [0, upper] the loss is not defined: NaN. */
+INLINE REAL NAME(into_domain)(REAL a, REAL upper) {
+    const REAL eps = DOUBLE_PRECISION ? (REAL)0x1p-52 : (REAL)0x1p-23;
+    if (!(a >= 0 && a <= upper)) return NAN;
+    return a < eps ? eps : a > upper - eps ? upper - eps : a;
+}
+
+/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. With softmax, δ = ŷ Σy - y = ŷ - y and log ŷ_i comes from the
+ * logits where ŷ_i is too small: log ŷ_i = z_i - m - log Σ e^{z_j - m}. */
+static double NAME(cross_entropy)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y, int64_t label,
+                                  double weight, REAL *error) {
+    double loss = 0, log_sum = NAN;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL y_i = y ? y[i] : (REAL)(i == label);
+        if (fused) {
+            error[i] = (REAL)weight * (a[i] - y_i);
+            if (y_i == 0) continue;
+            if (a[i] > (REAL)1e-6) {
+                loss -= (double)y_i * log((double)a[i]);
+                continue;
+            }
+            if (log_sum != log_sum) {
+                double max = z[0], sum = 0;
+                for (ptrdiff_t j = 1; j < n; j++) max = z[j] > max ? (double)z[j] : max;
+                for (ptrdiff_t j = 0; j < n; j++) sum += exp((double)z[j] - max);
+                log_sum = max + log(sum);
+            }
+            loss -= (double)y_i * ((double)z[i] - log_sum);
+        } else if (y_i == 0) {
+            error[i] = 0;
+        } else {
+            const REAL a_i = NAME(into_domain)(a[i], INFINITY);
+            error[i] = (REAL)weight * (-y_i / a_i);
+            loss -= (double)y_i * log((double)a_i);
+        }
+    }
+    return loss;
+}
+
+/* ℓ = -Σ y log ŷ + (1-y) log(1-ŷ). With sigmoid, from the logits: max(z, 0) - y z + log(1 + e^{-|z|}), δ = ŷ - y. */
+static double NAME(binary_cross_entropy)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y,
+                                         double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double y_i = y[i];
+        if (fused) {
+            const double z_i = z[i];
+            error[i] = (REAL)weight * (a[i] - y[i]);
+            loss += (z_i > 0 ? z_i : 0) - y_i * z_i + log1p(exp(-fabs(z_i)));
+        } else {
+            const REAL a_i = NAME(into_domain)(a[i], 1);
+            error[i] = (REAL)weight * ((a_i - y[i]) / (a_i * (1 - a_i)));
+            loss -= y_i * log((double)a_i) + (1 - y_i) * log1p(-(double)a_i);
+        }
+    }
+    return loss;
+}
+
+static double NAME(squared_error)(ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL difference = a[i] - y[i];
+        error[i] = (REAL)weight * difference;
+        loss += 0.5 * (double)difference * (double)difference;
+    }
+    return loss;
+}
+
+static double NAME(loss)(int loss, int fused, ptrdiff_t n, const void *z, const void *a, const void *y, int64_t label,
+                         double weight, void *error) {
+    switch (loss) {
+    case CMLP_CROSS_ENTROPY: return NAME(cross_entropy)(fused, n, z, a, y, label, weight, error);
+    case CMLP_BINARY_CROSS_ENTROPY: return NAME(binary_cross_entropy)(fused, n, z, a, y, weight, error);
+    default: return NAME(squared_error)(n, a, y, weight, error);
+    }
+}
+
+/* -------------------------------------------------------------------------- over the flat parameter vector */
+
+static void NAME(activate_slice)(int activation, ptrdiff_t n, double alpha, const void *z, void *a) {
+    NAME(activate)(activation, n, (REAL)alpha, z, a);
+}
+
+static void NAME(clip)(ptrdiff_t n, void *gradient, double clip) {
+    REAL *g = gradient, limit = (REAL)clip;
+    for (ptrdiff_t i = 0; i < n; i++) g[i] = g[i] > limit ? limit : g[i] < -limit ? -limit : g[i];
+}
+
+static double NAME(sum_of_squares)(ptrdiff_t n, const void *values) {
+    const REAL *v = values;
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (ptrdiff_t i = 0; i < n; i++) sum += (double)v[i] * (double)v[i];
+    return sum;
+}
+
+static void NAME(sgd_step)(ptrdiff_t n, void *weights, void *velocity, const void *gradient, double scale, double rate,
+                           double momentum, int nesterov, double decay) {
+    REAL *restrict w = weights, *restrict v = velocity;
+    const REAL *restrict g = gradient;
+    const REAL s = (REAL)scale, gamma = (REAL)rate, mu = (REAL)momentum, lambda = (REAL)decay;
+    if (!velocity) {
+        for (ptrdiff_t i = 0; i < n; i++) w[i] -= gamma * (s * g[i] + lambda * w[i]);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL g_i = s * g[i] + lambda * w[i];
+        v[i] = mu * v[i] + g_i;
+        w[i] -= gamma * (nesterov ? g_i + mu * v[i] : v[i]);
+    }
+}
+
+static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
+    const REAL *v = values;
+    for (ptrdiff_t start = 0; start < n; start += 4096) {
+        const ptrdiff_t stop = start + 4096 < n ? start + 4096 : n;
+        REAL poison = 0; /* x - x is NaN for NaN and infinities, else 0 */
+#pragma omp simd reduction(+ : poison)
+        for (ptrdiff_t i = start; i < stop; i++) poison += v[i] - v[i];
+        if (poison == 0) continue;
+        for (ptrdiff_t i = start; i < stop; i++)
+            if (!isfinite(v[i])) return i;
+    }
+    return -1;
+}
+
+static const cmlp_kernels NAME(kernels) = {
+    NAME(forward), NAME(backward),       NAME(loss),     NAME(activate_slice),
+    NAME(clip),    NAME(sum_of_squares), NAME(sgd_step), NAME(first_nonfinite),
+};
+
+#undef REAL
+#undef INT
+#undef UINT
+#undef VEC
+#undef IVEC
+#undef UVEC
+#undef VEC16
+#undef LANES
+#undef INLINE
+#undef SUFFIX
+#undef DOUBLE_PRECISION
