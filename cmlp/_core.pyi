@@ -1,0 +1,102 @@
+"""Types of the compiled core; src/_core.pyx says what each does."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS: tuple[str, ...]
+ALIGN: int
+
+_Real: TypeAlias = NDArray[Any]  # float32 or float64, the same in all arguments of a call
+
+def simd_levels() -> tuple[str, ...]: ...
+def simd_level() -> str: ...
+def set_simd_level(name: str) -> None: ...
+def first_nonfinite(values: _Real) -> int: ...
+def activate(activation: int, alpha: float, z: _Real, a: _Real) -> None: ...
+
+class Update:
+    batch_size: int
+    mean: bool
+    nesterov: bool
+    clip_delta: float
+    clip_value: float
+    clip_norm: float
+    momentum: float
+    weight_decay: float
+    def __init__(
+        self,
+        *,
+        batch_size: int = 1,
+        mean: bool = True,
+        clip_delta: float = ...,
+        clip_value: float = ...,
+        clip_norm: float = ...,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None: ...
+    @property
+    def is_plain(self) -> bool: ...
+
+class Program:
+    n_inputs: int
+    n_outputs: int
+    n_activations: int
+    n_parameters: int
+    width: int
+    def __init__(
+        self,
+        ops: Sequence[Any],
+        *,
+        n_inputs: int,
+        n_outputs: int,
+        n_activations: int,
+        n_parameters: int,
+        width: int,
+        output: int,
+        loss: int,
+        fused: bool,
+    ) -> None: ...
+    @property
+    def workspace_size(self) -> int: ...
+    def train(
+        self,
+        params: _Real,
+        X: _Real,
+        Y: _Real | None,
+        labels: NDArray[np.int64] | None,
+        order: NDArray[np.int64] | None,
+        weights: NDArray[np.float64] | None,
+        rates: NDArray[np.float64],
+        update: Update,
+        velocity: _Real | None,
+        gradient: _Real | None,
+        workspace: _Real,
+    ) -> tuple[float, int, int]: ...
+    def gradients(
+        self,
+        params: _Real,
+        X: _Real,
+        Y: _Real | None,
+        labels: NDArray[np.int64] | None,
+        weights: NDArray[np.float64] | None,
+        scale: float,
+        gradient: _Real,
+        activations: _Real | None,
+        errors: _Real | None,
+        workspace: _Real,
+    ) -> float: ...
+    def predict(self, params: _Real, X: _Real, out: _Real, workspace: _Real) -> None: ...
+    def forward(self, params: _Real, X: _Real, activations: _Real) -> None: ...
+    def evaluate(
+        self,
+        params: _Real,
+        X: _Real,
+        Y: _Real | None,
+        labels: NDArray[np.int64] | None,
+        weights: NDArray[np.float64] | None,
+        workspace: _Real,
+    ) -> tuple[float, float]: ...

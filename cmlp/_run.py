@@ -1,0 +1,204 @@
+"""One training call: its samples, its buffers, and the core's passes over them, chunk by chunk.
+
+`cmlp.training` decides what happens between two epochs; this module is what happens within one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cmlp._checks import check_count, check_name, check_number
+from cmlp._core import Update, first_nonfinite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cmlp.network import Network
+    from cmlp.optimizers import SGD
+
+REDUCTIONS = ("mean", "sum")
+CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
+
+
+@dataclass
+class Samples:
+    """Checked samples, as the core takes them.
+
+    Attributes
+    ----------
+    X : ndarray, shape (M, n)
+    Y : ndarray, shape (M, n_N), or None
+    labels : ndarray of int64, shape (M,), or None
+        Class indices in place of Y.
+    weights : ndarray of float64, shape (M,), or None
+        s_c; None: all 1.
+    """
+
+    X: NDArray[Any]
+    Y: NDArray[Any] | None = None
+    labels: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Samples:
+        """Select rows by a slice (views) or an index array (copies)."""
+        return Samples(
+            self.X[index],
+            None if self.Y is None else self.Y[index],
+            None if self.labels is None else self.labels[index],
+            None if self.weights is None else self.weights[index],
+        )
+
+    def total_weight(self, visits: NDArray[np.int64] | None = None) -> float:
+        """Return Σ s_c over the samples, or over those visited."""
+        if self.weights is None:
+            return len(self.X) if visits is None else len(visits)
+        return float((self.weights if visits is None else self.weights[visits]).sum())
+
+
+@dataclass
+class Pass:
+    """What one pass over the samples did, complete or not."""
+
+    loss_sum: float = 0.0  # Σ s_c ℓ_c
+    weight: float = 0.0  # Σ s_c
+    clipped: int = 0
+    learning_rate: float = math.nan  # of the last step
+    bad: int | None = None  # row of X whose loss was not finite
+    out_of_time: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The mean loss; 0 if all weights were 0."""
+        return self.loss_sum / self.weight if self.weight else 0.0
+
+
+class Failure(NamedTuple):
+    """Where numbers stopped being finite; see `DivergenceError`."""
+
+    reason: str
+    sample: int | None
+    layer: int | None
+
+
+def make_update(
+    optimizer: SGD,
+    n_samples: int,
+    batch_size: int | None = 1,
+    reduction: str = "mean",
+    clip_delta: float | None = None,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+) -> Update:
+    """Check the settings of an update and pack them for the core."""
+    limits = {"clip_delta": clip_delta, "clip_value": clip_value, "clip_norm": clip_norm}
+    batch = n_samples if batch_size is None else check_count(batch_size, "batch_size")
+    return Update(
+        batch_size=min(batch, n_samples),
+        mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
+        momentum=optimizer.momentum,
+        nesterov=optimizer.nesterov,
+        weight_decay=optimizer.weight_decay,
+        **{name: math.inf if v is None else check_number(v, name, above=0) for name, v in limits.items()},
+    )
+
+
+class Run:
+    """The memory of one training call: scratch, a gradient if one is needed, and a copy of the last good state."""
+
+    def __init__(self, network: Network, samples: Samples, update: Update) -> None:
+        self.network = network
+        self.samples = samples
+        self.update = update
+        self._workspace = network._new_workspace()
+        self._gradient = None if update.is_plain else network._new_parameters()
+        self._saved: list[NDArray[Any]] = []
+        self._saved_steps = 0
+
+    def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
+        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
+        network, batch = self.network, self.update.batch_size
+        n_visits = len(self.samples.X) if order is None else len(order)
+        n_steps = -(-n_visits // batch)
+        rates = network.optimizer.schedule.rates(network.n_steps, n_steps, network.n_epochs)
+        # a chunk holds whole batches; a sample costs about 1 ns per parameter and 100 ns besides
+        chunk = max(1, int(CHUNK_NANOSECONDS / (network._parameters.size + 100)) // batch) * batch
+        result = Pass()
+        for start in range(0, n_visits, chunk):
+            stop = min(start + chunk, n_visits)
+            part = self.samples.rows(slice(start, stop)) if order is None else self.samples
+            visits = None if order is None else order[start:stop]
+            first, last = start // batch, -(-stop // batch)  # steps
+            loss, clipped, bad = network._program.train(
+                network._parameters,
+                part.X,
+                part.Y,
+                part.labels,
+                visits,
+                part.weights,
+                rates if len(rates) == 1 else rates[first:last],
+                self.update,
+                network._velocity,
+                self._gradient,
+                self._workspace,
+            )
+            network.n_steps += last - first
+            result.loss_sum += loss
+            result.weight += part.total_weight(visits)
+            result.clipped += clipped
+            result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
+            if bad >= 0:
+                result.bad = start + bad if visits is None else int(visits[bad])
+                break
+            if time.perf_counter() >= deadline:
+                result.out_of_time = True
+                break
+        return result
+
+    def gradient_norm(self, kept: NDArray[np.int64] | None) -> float:
+        """‖∇E‖₂ over the samples, or over those kept for training; the weight decay's λW included."""
+        part = self.samples if kept is None else self.samples.rows(kept)
+        gradient = self.network._gradient(part, 1 / len(part.X) if self.update.mean else 1.0)[0]
+        for dW, W in zip(self.network._views(gradient)[0], self.network.weights, strict=True):
+            dW += self.update.weight_decay * W
+        return float(np.linalg.norm(gradient))
+
+    def save_state(self) -> None:
+        """Copy parameters and velocity, for `restore_state`."""
+        state = self._state()
+        if not self._saved:
+            self._saved = [array.copy() for array in state]
+        else:
+            for saved, array in zip(self._saved, state, strict=True):
+                saved[...] = array
+        self._saved_steps = self.network.n_steps
+
+    def restore_state(self) -> None:
+        """Take the network back to what `save_state` saw."""
+        for array, saved in zip(self._state(), self._saved, strict=True):
+            array[...] = saved
+        self.network.n_steps = self._saved_steps
+
+    def _state(self) -> list[NDArray[Any]]:
+        network = self.network
+        return [network._parameters] if network._velocity is None else [network._parameters, network._velocity]
+
+    def failure(self, result: Pass) -> Failure | None:
+        """Say where numbers stopped being finite in a pass, or None if none did."""
+        network, row = self.network, result.bad
+        if row is None and first_nonfinite(network._parameters) < 0:
+            return None
+        for k, arrays in enumerate(zip(network.weights, network.biases, strict=True)):
+            if not all(array is None or np.isfinite(array).all() for array in arrays):
+                return Failure(f"the parameters of layer {k} are not finite", row, k)
+        assert row is not None
+        inside = network._gradients(self.samples.rows(slice(row, row + 1)), 1.0)
+        for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
+            if not all(np.isfinite(value).all() for value in values):
+                return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)
+        undefined = f"{network.loss} is not defined for this output"
+        return Failure(f"the loss is {inside.loss} at row {row} of X: {undefined}", row, None)

@@ -1,0 +1,304 @@
+"""Layers: what a network is composed of. They only describe; `cmlp.program` lowers them to operations.
+
+A model is a composition f_m ∘ … ∘ f_1 (`chain`), a concatenation f ⊕ g (`concatenate`: same input, outputs side by
+side) or a sum f + g (`add`: same input, outputs added; with `Identity` a skip connection), nested at will. The
+weights of a network are numbered by its `Dense` layers, depth first and left to right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cmlp._checks import check_count, check_number, shown
+from cmlp.activations import activation_id
+from cmlp.initializers import check_init
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike
+
+_MAX_DEPTH = 50  # of nested compositions: more is a mistake, or a hostile file
+
+
+class Layer:
+    """Base class of everything a network can be composed of."""
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return how many outputs the layer has for `n_inputs` inputs; ValueError if it does not fit them."""
+        raise TypeError(f"{type(self).__name__} is not a layer of its own: use cmlp.Dense, cmlp.chain, ...")
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """A fully connected layer, a = f(Wᵀ a_in + b).
+
+    Parameters
+    ----------
+    n_outputs : int
+        n_k >= 1, the layer's width.
+    activation : str, default "identity"
+        f: identity, relu, leaky_relu, sigmoid, tanh or softmax.
+    bias : bool, default True
+        Whether there is a b.
+    init, bias_init : str or array, default "he_normal"
+        How W (n_in, n_outputs) and b (n_outputs,) start: a name of `cmlp.initializers`, or given values.
+    alpha : float, default 0.01
+        Slope of leaky_relu at z <= 0, >= 0.
+
+    Examples
+    --------
+    >>> Dense(32, "relu")
+    Dense(n_outputs=32, activation='relu')
+    """
+
+    n_outputs: int
+    activation: str = "identity"
+    bias: bool = True
+    init: str | ArrayLike = field(default="he_normal", compare=False)
+    bias_init: str | ArrayLike = field(default="he_normal", compare=False)
+    alpha: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        object.__setattr__(self, "n_outputs", check_count(self.n_outputs, "n_outputs"))
+        activation_id(self.activation)
+        if not isinstance(self.bias, bool):
+            raise TypeError(f"bias must be True or False, not {shown(self.bias)}")
+        check_init(self.init)
+        check_init(self.bias_init, "bias_init")
+        object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
+
+    def __repr__(self) -> str:
+        """Show the width, and what differs from the defaults."""
+        shown_fields = [f"n_outputs={self.n_outputs}"]
+        if self.activation != "identity":
+            shown_fields.append(f"activation={self.activation!r}")
+        if self.activation == "leaky_relu":
+            shown_fields.append(f"alpha={self.alpha}")
+        if not self.bias:
+            shown_fields.append("bias=False")
+        return f"Dense({', '.join(shown_fields)})"
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return `n_outputs`: a dense layer takes any number of inputs."""
+        return self.n_outputs
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """An activation of its own, a = f(a_in), for use after `add` or `concatenate`.
+
+    Examples
+    --------
+    >>> Activation("tanh").output_size(5)
+    5
+    """
+
+    name: str
+    alpha: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        activation_id(self.name)
+        object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return `n_inputs`."""
+        return n_inputs
+
+
+@dataclass(frozen=True)
+class Identity(Layer):
+    """The input itself: the other branch of a skip connection, or a part of a concatenation.
+
+    Examples
+    --------
+    >>> add(Identity(), Dense(8)).output_size(8)
+    8
+    """
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return `n_inputs`."""
+        return n_inputs
+
+
+@dataclass(frozen=True)
+class _Composite(Layer):
+    """Several layers as one."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        """Check the parts."""
+        kind = type(self).__name__.lower()
+        if not self.layers:
+            raise ValueError(f"{kind}() needs at least one layer")
+        for part in self.layers:
+            if not isinstance(part, Layer):
+                raise TypeError(f"{kind}() takes layers such as cmlp.Dense(8, 'relu'), not {shown(part)}")
+        if _depth(self) > _MAX_DEPTH:
+            raise ValueError(f"layers are nested more than {_MAX_DEPTH} deep: write chains flat")
+
+
+@dataclass(frozen=True)
+class Chain(_Composite):
+    """The composition f_m ∘ … ∘ f_1; see `chain`."""
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return the last layer's number of outputs."""
+        for layer in self.layers:
+            n_inputs = layer.output_size(n_inputs)
+        return n_inputs
+
+
+@dataclass(frozen=True)
+class Concatenate(_Composite):
+    """The concatenation f ⊕ g; see `concatenate`."""
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return the sum of the branches' numbers of outputs."""
+        return sum(branch.output_size(n_inputs) for branch in self.layers)
+
+
+@dataclass(frozen=True)
+class Add(_Composite):
+    """The sum f + g; see `add`."""
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return the branches' common number of outputs; ValueError if they differ."""
+        sizes = [branch.output_size(n_inputs) for branch in self.layers]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"add() needs branches with equally many outputs, not {' and '.join(map(str, sizes))} "
+                f"(for {n_inputs} inputs): give the branches one width"
+            )
+        return sizes[0]
+
+
+def chain(*layers: Layer) -> Chain:
+    """Compose layers: the output of each is the input of the next.
+
+    Parameters
+    ----------
+    *layers : Layer
+        At least one.
+
+    Returns
+    -------
+    Chain
+
+    Examples
+    --------
+    >>> chain(Dense(32, "relu"), Dense(1)).output_size(10)
+    1
+    """
+    return Chain(layers)
+
+
+def concatenate(*branches: Layer) -> Concatenate:
+    """Give the same input to every branch and put their outputs side by side (f ⊕ g).
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one.
+
+    Returns
+    -------
+    Concatenate
+
+    Examples
+    --------
+    >>> concatenate(Dense(3, "relu"), Dense(2, "tanh"), Identity()).output_size(10)
+    15
+    """
+    return Concatenate(branches)
+
+
+def add(*branches: Layer) -> Add:
+    """Give the same input to every branch and add their outputs: with `Identity`, a skip connection.
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one; all with equally many outputs.
+
+    Returns
+    -------
+    Add
+
+    Examples
+    --------
+    >>> residual = add(Identity(), chain(Dense(16, "relu"), Dense(8)))
+    >>> residual.output_size(8)
+    8
+    """
+    return Add(branches)
+
+
+def dense_layers(layer: Layer) -> Iterator[Dense]:
+    """Yield the dense layers in the order in which a network numbers its weights.
+
+    Examples
+    --------
+    >>> [dense.n_outputs for dense in dense_layers(chain(concatenate(Dense(3), Dense(2)), Dense(1)))]
+    [3, 2, 1]
+    """
+    if isinstance(layer, Dense):
+        yield layer
+    elif isinstance(layer, _Composite):
+        for part in layer.layers:
+            yield from dense_layers(part)
+
+
+def _depth(layer: Layer) -> int:
+    return 1 + max(map(_depth, layer.layers)) if isinstance(layer, _Composite) else 0
+
+
+_KINDS: dict[str, type[Layer]] = {
+    "dense": Dense,
+    "activation": Activation,
+    "identity": Identity,
+    "chain": Chain,
+    "concatenate": Concatenate,
+    "add": Add,
+}
+
+
+def layer_to_config(layer: Layer) -> dict[str, Any]:
+    """Return a layer as a dict of JSON values. Initial values given as arrays are left out: the weights say more.
+
+    Examples
+    --------
+    >>> layer_to_config(Dense(2, bias=False))["bias"]
+    False
+    """
+    config: dict[str, Any] = {"kind": next(name for name, kind in _KINDS.items() if type(layer) is kind)}
+    for name, value in vars(layer).items():
+        if name == "layers":
+            config[name] = [layer_to_config(part) for part in value]
+        elif isinstance(value, (str, int, float)):
+            config[name] = value
+    return config
+
+
+def layer_from_config(config: Any, depth: int = 0) -> Layer:
+    """Make the layer that `layer_to_config` described; ValueError on anything malformed.
+
+    Examples
+    --------
+    >>> layer_from_config({"kind": "dense", "n_outputs": 2})
+    Dense(n_outputs=2)
+    """
+    fields = dict(config) if isinstance(config, dict) else {}
+    kind = _KINDS.get(str(fields.pop("kind", None)))
+    if kind is None or depth > _MAX_DEPTH:
+        raise ValueError(f"malformed layer {shown(config)}: expected a dict with a known 'kind'")
+    if isinstance(fields.get("layers"), list):
+        fields["layers"] = tuple(layer_from_config(part, depth + 1) for part in fields["layers"])
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ValueError(f"malformed layer {shown(config)}: {error}") from error

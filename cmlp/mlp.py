@@ -1,0 +1,135 @@
+"""The plain multilayer perceptron: sizes and names to a chain of dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cmlp._checks import check_count, shown
+from cmlp.layers import Dense, chain, dense_layers
+from cmlp.losses import NATURAL_OUTPUT, loss_id
+from cmlp.network import Network
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from cmlp.optimizers import SGD
+
+
+class MLP(Network):
+    """A multilayer perceptron: a chain of dense layers.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        n_0 = n inputs, the widths of the hidden layers, n_N outputs.
+    activation : str or sequence of str, default "relu"
+        Of all hidden layers; or one name per hidden layer; or one per layer, the output's included.
+    output_activation : str, optional
+        Default: the natural one of the loss (identity, softmax or sigmoid).
+    loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
+        ℓ; class targets of cross_entropy are indices or one-hot rows.
+    bias : bool, default True
+        Whether the layers have biases.
+    init, bias_init : str or sequence of arrays, default "he_normal"
+        How weights and biases start: a name of `cmlp.initializers`, or one array (or name) per layer. "he_normal"
+        draws W_k and b_k from N(0, √(2/n_{k-1})); "zeros" is the other usual choice for biases.
+    alpha : float, default 0.01
+        Slope of leaky_relu at z <= 0.
+    optimizer, dtype, seed
+        As for `Network`.
+
+    Examples
+    --------
+    XOR, learnt:
+
+    >>> from cmlp.datasets import logic_gate
+    >>> X, y = logic_gate("xor")
+    >>> import cmlp
+    >>> net = cmlp.MLP([2, 8, 1], activation="tanh", loss="binary_cross_entropy", seed=0)
+    >>> history = net.fit(X, y, epochs=500, optimizer=cmlp.SGD(0.1))
+    >>> net.predict_class(X)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "relu",
+        output_activation: str | None = None,
+        loss: str = "squared_error",
+        bias: bool = True,
+        init: str | Sequence[str | ArrayLike] = "he_normal",
+        bias_init: str | Sequence[str | ArrayLike] = "he_normal",
+        alpha: float = 0.01,
+        optimizer: SGD | str | None = None,
+        dtype: DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__len__") or len(sizes) < 2:
+            raise ValueError(
+                f"sizes must list at least the numbers of inputs and outputs, [n, ..., n_N], not {shown(sizes)}"
+            )
+        loss_id(loss)
+        n_layers = len(sizes) - 1
+        layers = [
+            Dense(n_outputs, f, bias, W, b, alpha)
+            for n_outputs, f, W, b in zip(
+                (check_count(n, f"sizes[{k}]") for k, n in enumerate(sizes[1:], 1)),
+                _activations(activation, output_activation, loss, n_layers),
+                _per_layer(init, n_layers, "init"),
+                _per_layer(bias_init, n_layers, "bias_init"),
+                strict=True,
+            )
+        ]
+        n_inputs = check_count(sizes[0], "sizes[0]")
+        super().__init__(chain(*layers), n_inputs, loss=loss, optimizer=optimizer, dtype=dtype, seed=seed)
+
+    @property
+    def sizes(self) -> list[int]:
+        """n_0, ..., n_N.
+
+        Examples
+        --------
+        >>> MLP([64, 32, 10]).sizes
+        [64, 32, 10]
+        """
+        return [self.n_inputs, *(layer.n_outputs for layer in dense_layers(self.layers))]
+
+    def __repr__(self) -> str:
+        """Show the sizes and what is not the default."""
+        *hidden, last = [layer.activation for layer in dense_layers(self.layers)]
+        shown_fields = [str(self.sizes)]
+        if hidden:
+            shown_fields.append(f"activation={(hidden[0] if len(set(hidden)) == 1 else hidden)!r}")
+        if last != NATURAL_OUTPUT[self.loss]:
+            shown_fields.append(f"output_activation={last!r}")
+        return f"MLP({', '.join(shown_fields)}, loss={self.loss!r})"
+
+
+def _activations(activation: str | Sequence[str], output_activation: str | None, loss: str, n_layers: int) -> list[str]:
+    """Return one activation per layer."""
+    if not isinstance(activation, str) and len(activation) == n_layers:
+        if output_activation is not None:
+            raise ValueError(
+                f"activation names all {n_layers} layers, the output's too: leave output_activation out, "
+                f"or name the {n_layers - 1} hidden layers only"
+            )
+        return list(activation)
+    if not isinstance(activation, str) and len(activation) != n_layers - 1:
+        raise ValueError(
+            f"activation must be one name, {n_layers - 1} names (hidden layers) or {n_layers} names (all layers), "
+            f"not {shown(activation)}"
+        )
+    hidden = [activation] * (n_layers - 1) if isinstance(activation, str) else list(activation)
+    return [*hidden, NATURAL_OUTPUT[loss] if output_activation is None else output_activation]
+
+
+def _per_layer(init: str | Sequence[str | ArrayLike], n_layers: int, what: str) -> list[str | ArrayLike]:
+    if isinstance(init, str):
+        return [init] * n_layers
+    if not hasattr(init, "__len__") or len(init) != n_layers:
+        raise ValueError(f"{what} must be a name or one entry per layer ({n_layers}), not {shown(init)}")
+    return list(init)

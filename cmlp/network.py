@@ -1,0 +1,524 @@
+"""Networks: parameters in one vector, a compiled program over it, and what can be done with both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cmlp import training
+from cmlp._checks import check_count, check_name, finite_array, shown
+from cmlp._core import ALIGN
+from cmlp._run import REDUCTIONS, Samples
+from cmlp.data import check_inputs, check_row, check_targets, check_weights
+from cmlp.initializers import initial_biases, initial_weights
+from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
+from cmlp.losses import loss_id
+from cmlp.optimizers import SGD, as_optimizer
+from cmlp.program import DENSE, Lowering
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+
+class Scores(NamedTuple):
+    """What `Network.evaluate` returns.
+
+    Attributes
+    ----------
+    loss : float
+        Mean of ℓ over the samples.
+    accuracy : float or None
+        Share of samples whose class (cross_entropy: arg max; binary_cross_entropy: ŷ > ½ in every output) is
+        right; None for other losses.
+    """
+
+    loss: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What `Network.gradients` returns; one entry a dense layer, k from 0.
+
+    Attributes
+    ----------
+    weights, biases : list of ndarray
+        ∂E/∂W_k (n_in, n_out) and ∂E/∂b_k (n_out,), None for a layer without bias.
+    deltas : list of ndarray, shape (M, n_out)
+        δ_k = ∂ℓ/∂z_k of every sample (times its sample weight).
+    net_inputs, activations : list of ndarray, shape (M, n_out)
+        z_k and a_k of every sample.
+    loss : float
+        E, the mean or the sum of ℓ.
+    """
+
+    weights: list[NDArray[Any]]
+    biases: list[NDArray[Any] | None]
+    deltas: list[NDArray[Any]]
+    net_inputs: list[NDArray[Any]]
+    activations: list[NDArray[Any]]
+    loss: float
+
+
+def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros that start on a cache line, as vector loads like them."""
+    memory = np.zeros(n * dtype.itemsize + ALIGN, np.uint8)
+    start = -memory.ctypes.data % ALIGN
+    return memory[start : start + n * dtype.itemsize].view(dtype)
+
+
+class Network:
+    """A network of any composition of layers.
+
+    Parameters
+    ----------
+    layers : Layer
+        What it computes: `chain`, `concatenate`, `add`, `Dense`, ... (see `cmlp.layers`).
+    n_inputs : int
+        n, the number of input features.
+    loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
+        ℓ; any loss may meet any output activation.
+    optimizer : SGD or "sgd", optional
+        Default `SGD(0.01)`.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and computation.
+    seed : int, numpy.random.Generator or None, default None
+        For the initial weights and the order of samples; None takes fresh entropy.
+
+    Attributes
+    ----------
+    weights, biases : tuple of ndarray
+        Live views of W_k (n_in, n_out) and b_k (n_out,), or None without bias, k from 0 in the order of the dense
+        layers: writing to them changes the network.
+    n_steps, n_epochs : int
+        Update steps and epochs made with the present optimiser.
+    metadata : dict
+        Anything JSON can hold; saved with the network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layers do not fit each other or a parameter is out of its range.
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> residual = cmlp.add(cmlp.Identity(), cmlp.chain(cmlp.Dense(8, "relu"), cmlp.Dense(4)))
+    >>> net = cmlp.Network(cmlp.chain(residual, cmlp.Dense(1)), n_inputs=4, seed=0)
+    >>> [W.shape for W in net.weights]
+    [(4, 8), (8, 4), (4, 1)]
+    """
+
+    def __init__(
+        self,
+        layers: Layer,
+        n_inputs: int,
+        *,
+        loss: str = "squared_error",
+        optimizer: SGD | str | None = None,
+        dtype: DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        if not isinstance(layers, Layer):
+            raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
+        loss_id(loss)
+        self.layers = layers
+        self.n_inputs = check_count(n_inputs, "n_inputs")
+        self.n_outputs = layers.output_size(self.n_inputs)
+        if loss == "cross_entropy" and self.n_outputs == 1:
+            raise ValueError(
+                "cross_entropy needs one output per class, and at least 2: for one output use binary_cross_entropy"
+            )
+        self.loss = loss
+        self.dtype = _float_type(dtype)
+        self.metadata: dict[str, Any] = {}
+        self._rng = np.random.default_rng(seed)
+        lowering = Lowering(layers, self.n_inputs, loss, self.dtype)
+        self._operations = lowering.operations
+        self._program = lowering.program()
+        self._parameters = self._new_parameters()
+        self._velocity: NDArray[Any] | None = None
+        self.weights, self.biases = self._views(self._parameters)
+        self._set_optimizer(as_optimizer(optimizer))
+        self._initialise()
+
+    # ------------------------------------------------------------------------------------------- parameters
+
+    def _new_parameters(self) -> NDArray[Any]:
+        """Return a zeroed vector of the parameters' layout."""
+        return _aligned_zeros(self._program.n_parameters, self.dtype)
+
+    def _new_workspace(self) -> NDArray[Any]:
+        """Return the scratch that one call of the core computes in."""
+        return _aligned_zeros(self._program.workspace_size, self.dtype)
+
+    def _views(self, parameters: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
+        """Return the weights and biases in a vector of the parameters' layout."""
+        dense = [op for op in self._operations if op.kind == DENSE]
+        return (
+            tuple(op.weights_view(parameters) for op in dense),
+            tuple(op.biases_view(parameters) for op in dense),
+        )
+
+    def _initialise(self) -> None:
+        for layer, W, b in zip(dense_layers(self.layers), self.weights, self.biases, strict=True):
+            W[...] = finite_array(initial_weights(layer.init, self._rng, *W.shape), self.dtype, "init")
+            if b is not None:
+                b[...] = finite_array(initial_biases(layer.bias_init, self._rng, *W.shape), self.dtype, "bias_init")
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases.
+
+        Examples
+        --------
+        >>> MLP([2, 3, 1]).n_parameters
+        13
+        """
+        return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
+
+    @property
+    def optimizer(self) -> SGD:
+        """The optimiser that training goes on with; `fit(..., optimizer=...)` replaces it."""
+        return self._optimizer
+
+    def _set_optimizer(self, optimizer: SGD) -> None:
+        """Take an optimiser and start it from the beginning: t = 0, no velocity."""
+        self._optimizer = optimizer
+        self._velocity = self._new_parameters() if optimizer.momentum else None
+        self.n_steps = self.n_epochs = 0
+
+    # --------------------------------------------------------------------------------------------- training
+
+    fit = training.fit
+    partial_fit = training.partial_fit
+    learn_one = training.learn_one
+
+    # ------------------------------------------------------------------------------------------- prediction
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the outputs ŷ.
+
+        Parameters
+        ----------
+        X : array-like, shape (M, n_inputs)
+
+        Returns
+        -------
+        ndarray, shape (M, n_outputs)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
+        >>> net.predict([[0, 0], [0, 1], [1, 0], [1, 1]]).round(3).ravel()
+        array([0., 0., 0., 1.], dtype=float32)
+        """
+        X = check_inputs(X, self.n_inputs, self.dtype)
+        out = np.empty((len(X), self.n_outputs), self.dtype)
+        self._program.predict(self._parameters, X, out, self._new_workspace())
+        return out
+
+    def predict_one(self, x: ArrayLike) -> NDArray[Any]:
+        """Return the outputs ŷ for one sample.
+
+        Parameters
+        ----------
+        x : array-like, shape (n_inputs,)
+
+        Returns
+        -------
+        ndarray, shape (n_outputs,)
+
+        Examples
+        --------
+        >>> MLP([2, 1], init="zeros", bias_init="zeros").predict_one([1, 2])
+        array([0.], dtype=float32)
+        """
+        x = check_row(x, self.n_inputs, self.dtype)
+        out = np.empty(self.n_outputs, self.dtype)
+        self._program.predict(self._parameters, x[None], out[None], self._new_workspace())
+        return out
+
+    def predict_class(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Return class indices: arg max over the outputs, or ŷ > ½ for a single output.
+
+        Parameters
+        ----------
+        X : array-like, shape (M, n_inputs)
+
+        Returns
+        -------
+        ndarray of int64, shape (M,)
+
+        Raises
+        ------
+        ValueError
+            If the network's loss is squared_error: its outputs are no classes.
+
+        Examples
+        --------
+        >>> net = MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
+        >>> net.predict_class([[0, 1], [1, 1]])
+        array([0, 1])
+        """
+        if self.loss == "squared_error":
+            raise ValueError("a network with loss='squared_error' predicts values, not classes: use predict(X)")
+        outputs = self.predict(X)
+        return np.asarray(outputs[:, 0] > 0.5 if self.n_outputs == 1 else outputs.argmax(axis=1), np.int64)
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Scores:
+        """Return the mean loss, and the accuracy of a classifier.
+
+        Parameters
+        ----------
+        X : array-like, shape (M, n_inputs)
+        y : array-like
+            Targets as in `fit`.
+        sample_weight : array-like, shape (M,), optional
+            Weights of the samples in both means.
+
+        Returns
+        -------
+        Scores
+            `.loss` and `.accuracy` (None if the loss is squared_error).
+
+        Examples
+        --------
+        >>> MLP([2, 1], init="zeros", bias_init="zeros").evaluate([[1, 2]], [3])
+        Scores(loss=4.5, accuracy=None)
+        """
+        return self._evaluate(self._check_samples(X, y, sample_weight))
+
+    def _evaluate(self, samples: Samples) -> Scores:
+        loss, correct = self._program.evaluate(
+            self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace()
+        )
+        total = samples.total_weight()
+        return Scores(loss / total, None if self.loss == "squared_error" else correct / total)
+
+    # ------------------------------------------------------------------------------------------ inside views
+
+    def forward(self, x: ArrayLike) -> list[NDArray[Any]]:
+        """Return every activation on the way from x to ŷ.
+
+        Parameters
+        ----------
+        x : array-like, shape (n_inputs,) or (M, n_inputs)
+
+        Returns
+        -------
+        list of ndarray, shape (n_k,) or (M, n_k)
+            a_0 = x, a_1, ..., a_N = ŷ. For compositions: the output of each operation, in the order in which they run.
+
+        Examples
+        --------
+        >>> net = MLP([2, 2, 1], init=[[[1, 0], [0, 1]], [[1], [1]]], bias_init="zeros")
+        >>> [a.tolist() for a in net.forward([3, -2])]
+        [[3.0, -2.0], [3.0, 0.0], [3.0]]
+        """
+        single = np.ndim(x) == 1
+        X = check_row(x, self.n_inputs, self.dtype)[None] if single else check_inputs(x, self.n_inputs, self.dtype, "x")
+        buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
+        self._program.forward(self._parameters, X, buffer)
+        slices = dict.fromkeys((op.out, op.n_out) for op in self._operations)  # each once: sums add in place
+        values = [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
+        return [a[0] for a in values] if single else values
+
+    def gradients(
+        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, reduction: str = "mean"
+    ) -> Gradients:
+        """Return the gradient of the loss, with every z, a and δ that it was made of. Nothing is clipped.
+
+        Parameters
+        ----------
+        X : array-like, shape (M, n_inputs)
+        y : array-like
+            Targets as in `fit`.
+        sample_weight : array-like, shape (M,), optional
+            s_c, multiplies ℓ of sample c.
+        reduction : {"mean", "sum"}, default "mean"
+            E = (1/M) Σ s_c ℓ_c or E = Σ s_c ℓ_c.
+
+        Returns
+        -------
+        Gradients
+
+        Examples
+        --------
+        >>> net = MLP([1, 1], init=[[[2]]], bias_init=[[0]])
+        >>> g = net.gradients([[3]], [5])
+        >>> g.loss, g.deltas[0].item(), g.weights[0].item()  # ŷ - y = 1; ∂ℓ/∂W = x δ
+        (0.5, 1.0, 3.0)
+        """
+        samples = self._check_samples(X, y, sample_weight)
+        mean = check_name(reduction, REDUCTIONS, "reduction") == "mean"
+        return self._gradients(samples, 1 / len(samples.X) if mean else 1.0)
+
+    def _gradients(self, samples: Samples, scale: float) -> Gradients:
+        """Return all about the gradient of scale · Σ s_c ℓ_c."""
+        shape = (len(samples.X), self._program.n_activations)
+        values, errors = np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
+        gradient, loss = self._gradient(samples, scale, values, errors)
+        dense = [op for op in self._operations if op.kind == DENSE]
+        dW, db = self._views(gradient)
+        return Gradients(
+            weights=[W.copy() for W in dW],
+            biases=[None if b is None else b.copy() for b in db],
+            deltas=[errors[:, op.z : op.z + op.n_out].copy() for op in dense],
+            net_inputs=[values[:, op.z : op.z + op.n_out].copy() for op in dense],
+            activations=[values[:, op.out : op.out + op.n_out].copy() for op in dense],
+            loss=loss,
+        )
+
+    def _gradient(
+        self,
+        samples: Samples,
+        scale: float,
+        values: NDArray[Any] | None = None,
+        errors: NDArray[Any] | None = None,
+    ) -> tuple[NDArray[Any], float]:
+        """Return the flat gradient of scale · Σ s_c ℓ_c and its value; fill values and errors if they are given."""
+        gradient = self._new_parameters()
+        loss = self._program.gradients(
+            self._parameters,
+            samples.X,
+            samples.Y,
+            samples.labels,
+            samples.weights,
+            scale,
+            gradient,
+            values,
+            errors,
+            self._new_workspace(),
+        )
+        return gradient, scale * loss
+
+    def _check_samples(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Samples:
+        """Return checked samples, without a copy of what fits."""
+        X = check_inputs(X, self.n_inputs, self.dtype)
+        y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
+        weights = check_weights(sample_weight, len(X))
+        return Samples(X, labels=y, weights=weights) if y.dtype.kind == "i" else Samples(X, y, weights=weights)
+
+    # ------------------------------------------------------------------------------------- saving and copying
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save the network to one file, atomically; `cmlp.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Examples
+        --------
+        >>> import cmlp, pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "net.cmlp"
+        ...     MLP([2, 1], seed=0).save(path)
+        ...     cmlp.load(path)
+        MLP([2, 1], loss='squared_error')
+        """
+        from cmlp.persistence import save  # which needs this module
+
+        save(self, path)
+
+    def config(self) -> dict[str, Any]:
+        """Return the architecture as a dict of JSON values.
+
+        Examples
+        --------
+        >>> MLP([2, 1]).config()["n_inputs"]
+        2
+        """
+        return {
+            "kind": type(self).__name__,
+            "layers": layer_to_config(self.layers),
+            "n_inputs": self.n_inputs,
+            "loss": self.loss,
+            "dtype": self.dtype.name,
+        }
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> Network:
+        """Make a network of the architecture that `config` described, with fresh weights.
+
+        Raises
+        ------
+        ValueError
+            If anything about `config` is malformed.
+
+        Examples
+        --------
+        >>> Network.from_config(MLP([2, 1]).config())
+        MLP([2, 1], loss='squared_error')
+        """
+        fields = dict(config) if isinstance(config, dict) else {}
+        known: list[type[Network]] = [Network, *Network.__subclasses__()]
+        kinds = {kind.__name__: kind for kind in known}
+        kind = kinds.get(str(fields.pop("kind", None)))
+        if kind is None or set(fields) != {"layers", "n_inputs", "loss", "dtype"}:
+            raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
+        network = kind.__new__(kind)
+        try:
+            Network.__init__(network, layer_from_config(fields.pop("layers")), **fields)
+        except TypeError as error:
+            raise ValueError(f"malformed network {shown(config)}: {error}") from error
+        return network
+
+    def _optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return the optimiser's arrays in the shapes of weights and biases, by name."""
+        if self._velocity is None:
+            return {}
+        vW, vb = self._views(self._velocity)
+        state = {f"velocity.weights.{k}": v for k, v in enumerate(vW)}
+        state.update({f"velocity.biases.{k}": v for k, v in enumerate(vb) if v is not None})
+        return state
+
+    def _load_optimizer_state(self, state: dict[str, NDArray[Any]]) -> None:
+        own = self._optimizer_state()
+        if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
+            raise ValueError("the saved optimiser state does not fit the network")
+        for name, array in own.items():
+            array[...] = state[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the compiled program and the views, for pickle and copy."""
+        return {
+            "config": self.config(),
+            "weights": [W.copy() for W in self.weights],
+            "biases": [None if b is None else b.copy() for b in self.biases],
+            "optimizer": self.optimizer,
+            "optimizer_state": {name: array.copy() for name, array in self._optimizer_state().items()},
+            "n_steps": self.n_steps,
+            "n_epochs": self.n_epochs,
+            "metadata": self.metadata,
+            "rng": self._rng,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the network anew from what `__getstate__` returned."""
+        self.__dict__.update(vars(self.from_config(state["config"])))
+        for array, saved in zip((*self.weights, *self.biases), (*state["weights"], *state["biases"]), strict=True):
+            if array is not None:
+                array[...] = saved
+        self._set_optimizer(state["optimizer"])
+        self._load_optimizer_state(state["optimizer_state"])
+        self.n_steps, self.n_epochs = state["n_steps"], state["n_epochs"]
+        self.metadata = state["metadata"]
+        self._rng = state["rng"]
+
+    def __repr__(self) -> str:
+        """Show the composition."""
+        return f"Network({self.layers!r}, n_inputs={self.n_inputs}, loss={self.loss!r})"
+
+
+def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    for known in (np.dtype("float32"), np.dtype("float64")):
+        if dtype in (known, known.name, known.type):
+            return known
+    raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")

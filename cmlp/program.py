@@ -1,0 +1,275 @@
+"""Lowers a composition of layers to the flat program that the compiled core runs.
+
+A program is a list of operations over two buffers: one vector with all parameters and one with all activations.
+Every value (a z or an a) has a slice of the activation buffer, so that
+
+- two dense layers that write to adjacent slices *are* a concatenation,
+- two that add into one slice are a skip connection,
+- a layer whose output is one branch of a following concatenation writes straight into its place there,
+
+and nothing is copied. The errors ∂ℓ/∂(value) have a buffer of the same shape. `src/kernels/kernels.h` says what each
+field of an operation means to the kernels.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cmlp._core import ALIGN, Program
+from cmlp.activations import ACTIVATIONS
+from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Identity, Layer
+from cmlp.losses import is_fused, loss_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DENSE, ACTIVATION, ADD = range(3)  # Operation.kind
+ROWS, COLUMNS = range(2)  # Operation.layout
+NOT_WANTED, ASSIGN, ACCUMULATE = range(3)  # Operation.input_gradient
+
+
+class Slice(NamedTuple):
+    """A place in the activation buffer; offset -1 is the network's input x, which stays where the user has it."""
+
+    offset: int
+    size: int
+
+
+@dataclass
+class Operation:
+    """One operation; see `cmlp_op` in src/kernels/kernels.h. Offsets count elements, -1 stands for none."""
+
+    kind: int
+    n_in: int
+    n_out: int
+    source: int
+    z: int
+    out: int
+    activation: int = ACTIVATIONS["identity"]
+    accumulate: bool = False
+    alpha: float = 0.0
+    layout: int = ROWS
+    weights: int = -1
+    ld: int = 0
+    biases: int = -1
+    input_gradient: int = NOT_WANTED
+    fused: bool = False
+
+    def weights_view(self, parameters: NDArray[Any]) -> NDArray[Any]:
+        """Return W (n_in, n_out) as a live view of the parameter vector, whatever the layout."""
+        rows, width = (self.n_in, self.n_out) if self.layout == ROWS else (self.n_out, self.n_in)
+        block = parameters[self.weights : self.weights + rows * self.ld].reshape(rows, self.ld)[:, :width]
+        return block if self.layout == ROWS else block.T
+
+    def biases_view(self, parameters: NDArray[Any]) -> NDArray[Any] | None:
+        """Return b (n_out,) as a live view of the parameter vector, or None."""
+        return None if self.biases < 0 else parameters[self.biases : self.biases + self.n_out]
+
+
+class Lowering:
+    """The program of one network under construction.
+
+    Attributes
+    ----------
+    operations : list of Operation
+        In the order in which they run forward.
+    n_activations, n_parameters : int
+        Elements handed out so far, each slot padded to whole cache lines.
+    """
+
+    def __init__(self, layers: Layer, n_inputs: int, loss: str, dtype: np.dtype[Any]) -> None:
+        self.lanes = ALIGN // dtype.itemsize  # elements per cache line
+        self.operations: list[Operation] = []
+        self.n_activations = 0
+        self.n_parameters = 0
+        self.n_inputs = n_inputs
+        self.output = self._lower(layers, Slice(-1, n_inputs), None)
+        if not any(op.kind == DENSE for op in self.operations):
+            raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
+        if max(self.n_parameters, self.n_activations) * dtype.itemsize > sys.maxsize // 4:
+            raise ValueError(f"the network's {self.n_parameters:,} parameters do not fit this machine's memory")
+        self._find_readers()
+        last = self.operations[-1]
+        last.fused = last.out == self.output.offset and last.n_out == self.output.size and not last.accumulate
+        last.fused &= is_fused(loss, list(ACTIVATIONS)[last.activation])
+        self.loss = loss_id(loss)
+
+    def program(self) -> Program:
+        """Return the compiled program."""
+        return Program(
+            self.operations,
+            n_inputs=self.n_inputs,
+            n_outputs=self.output.size,
+            n_activations=self._padded(self.n_activations) + self.lanes,  # vector loads may run past a slice
+            n_parameters=self.n_parameters,
+            width=self._padded(max(op.n_out for op in self.operations)),
+            output=self.output.offset,
+            loss=self.loss,
+            fused=self.operations[-1].fused,
+        )
+
+    def _padded(self, n: int) -> int:
+        return -(-n // self.lanes) * self.lanes
+
+    def _new_slice(self, size: int) -> Slice:
+        offset = self.n_activations
+        self.n_activations += self._padded(size)
+        return Slice(offset, size)
+
+    def _new_parameters(self, n: int) -> int:
+        offset = self.n_parameters
+        self.n_parameters += self._padded(n)
+        return offset
+
+    def _lower(self, layer: Layer, source: Slice, target: Slice | None, accumulate: bool = False) -> Slice:
+        """Emit the operations of a layer that reads `source`; return where its output lies.
+
+        With a target the output goes there; with `accumulate` it is added to what is there.
+        """
+        if accumulate and not _can_accumulate(layer):
+            return self._copy(self._lower(layer, source, None), target, accumulate)
+        match layer:
+            case Dense():
+                return self._dense(layer, source, target, accumulate)
+            case Activation(name, alpha):
+                out = target or self._new_slice(source.size)
+                self.operations.append(
+                    Operation(
+                        ACTIVATION,
+                        source.size,
+                        source.size,
+                        source.offset,
+                        source.offset,
+                        out.offset,
+                        ACTIVATIONS[name],
+                        alpha=alpha,
+                    )
+                )
+                return out
+            case Identity():
+                return self._copy(source, target, accumulate)
+            case Chain(layers):
+                return self._chain(layers, source, target, accumulate)
+            case Concatenate(layers):
+                out = target or self._new_slice(layer.output_size(source.size))
+                offset = out.offset
+                for branch in layers:
+                    place = Slice(offset, branch.output_size(source.size))
+                    self._lower(branch, source, place, accumulate)
+                    offset += place.size
+                return out
+            case Add(layers):
+                out = target or self._new_slice(layer.output_size(source.size))
+                # identities last: adding x to a sum that is there costs nothing more than the addition
+                for i, branch in enumerate(sorted(layers, key=lambda branch: isinstance(branch, Identity))):
+                    if i == 0 and not accumulate and len(layers) > 1 and not _can_accumulate(branch):
+                        # f' is computed from a = f(z), which must not change: the sum needs a slice of its own
+                        self._copy(self._lower(branch, source, None), out, accumulate=False)
+                    else:
+                        self._lower(branch, source, out, accumulate or i > 0)
+                return out
+        raise TypeError(f"unknown layer {layer!r}: compose cmlp.Dense, cmlp.chain, cmlp.concatenate and cmlp.add")
+
+    def _copy(self, source: Slice, target: Slice | None, accumulate: bool) -> Slice:
+        """Bring `source` to `target`, unless it is already there or may stay where it is."""
+        if target is None:
+            return source
+        if accumulate or source != target:
+            self.operations.append(
+                Operation(
+                    ADD,
+                    source.size,
+                    source.size,
+                    source.offset,
+                    source.offset,
+                    target.offset,
+                    accumulate=accumulate,
+                )
+            )
+        return target
+
+    def _chain(self, layers: tuple[Layer, ...], source: Slice, target: Slice | None, accumulate: bool) -> Slice:
+        places: list[Slice | None] = [*(None for _ in layers[1:]), target]
+        for i, layer in enumerate(layers):
+            following = layers[i + 1] if i + 1 < len(layers) else None
+            following_adds = accumulate and i + 2 == len(layers)
+            if isinstance(following, Concatenate) and Identity() in following.layers and not following_adds:
+                # the layer's output is a part of the concatenation's: write it there
+                size = layer.output_size(source.size)
+                out = places[i + 1] = places[i + 1] or self._new_slice(following.output_size(size))
+                before = following.layers[: following.layers.index(Identity())]
+                places[i] = Slice(out.offset + sum(branch.output_size(size) for branch in before), size)
+            source = self._lower(layer, source, places[i], accumulate and following is None)
+        return source
+
+    def _dense(self, layer: Dense, source: Slice, target: Slice | None, accumulate: bool) -> Slice:
+        n_in, n_out = source.size, layer.n_outputs
+        out = target or self._new_slice(n_out)
+        z = out if layer.activation == "identity" else self._new_slice(n_out)
+        layout = self._layout(n_in, n_out)
+        ld = self._padded(n_out if layout == ROWS else n_in)
+        weights = self._new_parameters((n_in if layout == ROWS else n_out) * ld)
+        biases = self._new_parameters(n_out) if layer.bias else -1
+        self.operations.append(
+            Operation(
+                DENSE,
+                n_in,
+                n_out,
+                source.offset,
+                z.offset,
+                out.offset,
+                ACTIVATIONS[layer.activation],
+                accumulate,
+                layer.alpha,
+                layout,
+                weights,
+                ld,
+                biases,
+            )
+        )
+        return out
+
+    def _layout(self, n_in: int, n_out: int) -> int:
+        """Choose the layout of W whose forward pass loads fewer vectors, counting AVX2's 32 bytes a vector.
+
+        By rows every input costs ⌈n_out / lanes⌉ loads, padding included; by columns every unit costs ⌈n_in / lanes⌉
+        and a horizontal sum. Rows win for wide layers, columns for many inputs into few units.
+        """
+        lanes = self.lanes // 2
+        by_rows = n_in * -(-n_out // lanes)
+        by_columns = n_out * (-(-n_in // lanes) + 3)
+        return ROWS if by_rows <= by_columns else COLUMNS
+
+    def _find_readers(self) -> None:
+        """Decide for each operation, going backward, whether ∂ℓ/∂(its input) is assigned or added to.
+
+        Later readers of a slice run first on the way back. A slice read inside a concatenation is always a part
+        of the slice that the whole concatenation's readers have written before.
+        """
+        written = [self.output]
+        for op in reversed(self.operations):
+            if op.source < 0:
+                continue
+            stop = op.source + op.n_in
+            overlapping = [s for s in written if s.offset < stop and op.source < s.offset + s.size]
+            covered = any(s.offset <= op.source and stop <= s.offset + s.size for s in overlapping)
+            assert covered or not overlapping, "a slice is read in part after it was read as a whole"
+            op.input_gradient = ACCUMULATE if covered else ASSIGN
+            written.append(Slice(op.source, op.n_in))
+
+
+def _can_accumulate(layer: Layer) -> bool:
+    """Whether a layer can add to its target instead of assigning: if its last step is linear."""
+    match layer:
+        case Dense(activation=activation):
+            return activation == "identity"
+        case Activation():
+            return False
+        case Chain(layers):
+            return _can_accumulate(layers[-1])
+        case Concatenate(layers):
+            return all(map(_can_accumulate, layers))
+    return True
