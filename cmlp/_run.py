@@ -133,6 +133,8 @@ class Run:
             part = self.samples.rows(slice(start, stop)) if order is None else self.samples
             visits = None if order is None else order[start:stop]
             first, last = start // batch, -(-stop // batch)  # steps
+            step_rates = rates if len(rates) == 1 else rates[first:last]
+            network.n_steps += last - first  # before the call: Ctrl-C during it is raised right after it
             loss, clipped, bad = network._program.train(
                 network._parameters,
                 part.X,
@@ -140,13 +142,12 @@ class Run:
                 part.labels,
                 visits,
                 part.weights,
-                rates if len(rates) == 1 else rates[first:last],
+                step_rates,
                 self.update,
                 network._velocity,
                 self._gradient,
                 self._workspace,
             )
-            network.n_steps += last - first
             result.loss_sum += loss
             result.weight += part.total_weight(visits)
             result.clipped += clipped

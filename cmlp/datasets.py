@@ -6,7 +6,6 @@ or `predict_class` gives: one column (M, 1) for one output, class indices (M,) f
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,8 @@ def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     >>> print(y[:10])
     [0 1 2 3 4 5 6 7 8 9]
     """
+    from importlib import resources  # only here: keeps `import cmlp` light
+
     with (
         resources.files("cmlp").joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,

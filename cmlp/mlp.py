@@ -111,6 +111,8 @@ class MLP(Network):
 
 def _activations(activation: str | Sequence[str], output_activation: str | None, loss: str, n_layers: int) -> list[str]:
     """Return one activation per layer."""
+    if not hasattr(activation, "__len__"):
+        raise TypeError(f"activation must be a name or a list of names, one per layer, not {shown(activation)}")
     if not isinstance(activation, str) and len(activation) == n_layers:
         if output_activation is not None:
             raise ValueError(

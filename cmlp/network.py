@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp import training
-from cmlp._checks import check_count, check_name, finite_array, shown
+from cmlp._checks import check_count, check_name, finite_array, numeric_array, shown
 from cmlp._core import ALIGN
 from cmlp._run import REDUCTIONS, Samples
 from cmlp.data import check_inputs, check_row, check_targets, check_weights
 from cmlp.initializers import initial_biases, initial_weights
-from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
+from cmlp.layers import Chain, Dense, Layer, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import loss_id
 from cmlp.optimizers import SGD, as_optimizer
 from cmlp.program import DENSE, Lowering
@@ -321,7 +321,7 @@ class Network:
         >>> [a.tolist() for a in net.forward([3, -2])]
         [[3.0, -2.0], [3.0, 0.0], [3.0]]
         """
-        single = np.ndim(x) == 1
+        single = numeric_array(x, "x").ndim == 1
         X = check_row(x, self.n_inputs, self.dtype)[None] if single else check_inputs(x, self.n_inputs, self.dtype, "x")
         buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
         self._program.forward(self._parameters, X, buffer)
@@ -463,9 +463,13 @@ class Network:
         kind = kinds.get(str(fields.pop("kind", None)))
         if kind is None or set(fields) != {"layers", "n_inputs", "loss", "dtype"}:
             raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
+        layers = layer_from_config(fields.pop("layers"))
+        plain = isinstance(layers, Chain) and all(isinstance(layer, Dense) for layer in layers.layers)
+        if kind.__name__ == "MLP" and not plain:
+            raise ValueError(f"malformed network {shown(config)}: an MLP is a chain of dense layers")
         network = kind.__new__(kind)
         try:
-            Network.__init__(network, layer_from_config(fields.pop("layers")), **fields)
+            Network.__init__(network, layers, **fields)
         except TypeError as error:
             raise ValueError(f"malformed network {shown(config)}: {error}") from error
         return network
@@ -502,7 +506,7 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the network anew from what `__getstate__` returned."""
-        self.__dict__.update(vars(self.from_config(state["config"])))
+        self.__dict__.update(vars(self.from_config({**state["config"], "kind": "Network"})))  # of any subclass
         for array, saved in zip((*self.weights, *self.biases), (*state["weights"], *state["biases"]), strict=True):
             if array is not None:
                 array[...] = saved
@@ -519,6 +523,6 @@ class Network:
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
     for known in (np.dtype("float32"), np.dtype("float64")):
-        if dtype in (known, known.name, known.type):
+        if dtype is not None and dtype in (known, known.name, known.type):  # np.dtype(None) is float64
             return known
     raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")

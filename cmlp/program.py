@@ -195,8 +195,7 @@ class Lowering:
         places: list[Slice | None] = [*(None for _ in layers[1:]), target]
         for i, layer in enumerate(layers):
             following = layers[i + 1] if i + 1 < len(layers) else None
-            following_adds = accumulate and i + 2 == len(layers)
-            if isinstance(following, Concatenate) and Identity() in following.layers and not following_adds:
+            if isinstance(following, Concatenate) and Identity() in following.layers:
                 # the layer's output is a part of the concatenation's: write it there
                 size = layer.output_size(source.size)
                 out = places[i + 1] = places[i + 1] or self._new_slice(following.output_size(size))
@@ -262,14 +261,21 @@ class Lowering:
 
 
 def _can_accumulate(layer: Layer) -> bool:
-    """Whether a layer can add to its target instead of assigning: if its last step is linear."""
+    """Whether a layer can share its target with others that add to it: if nothing reads there what it wrote itself.
+
+    So its last step has to be linear (f' is computed from a), and no earlier layer may have its output there.
+    """
     match layer:
         case Dense(activation=activation):
             return activation == "identity"
         case Activation():
             return False
+        case Chain((*_, Layer(), Concatenate(layers))) if Identity() in layers:
+            return False
         case Chain(layers):
             return _can_accumulate(layers[-1])
         case Concatenate(layers):
             return all(map(_can_accumulate, layers))
+        case Add((branch,)):
+            return _can_accumulate(branch)
     return True

@@ -186,36 +186,35 @@ def fit(
     run = Run(self, samples, update)
     history = History()
     deadline += time.perf_counter()
-    for epoch in range(epochs):
-        start = time.perf_counter()
-        run.save_state()
-        try:
+    try:
+        for epoch in range(epochs):
+            start = time.perf_counter()
+            run.save_state()
             visits = sample_order(order, n_kept, self._rng)
             if kept is not None:
                 visits = kept if visits is None else kept[visits]
             result = run.learn(visits, deadline)
-        except KeyboardInterrupt:
-            history.stopped = "interrupted"
+            _raise_if_diverged(run, result, epoch, history)
+            self.n_epochs += 1
+            monitored = _record(self, history, result, held_out, start)
+            monitor.see(self, history, monitored)
+            if progress:
+                print(_progress_line(history, epochs), file=sys.stderr, flush=True)
+            # a list: all callbacks are called, even after one that returns True
+            asked_to_stop = [callback(self, history) is True for callback in callbacks]
+            if result.out_of_time:
+                history.stopped = "max_seconds"
+            elif any(asked_to_stop):
+                history.stopped = "callback"
+            elif monitor.lost_patience(history):
+                history.stopped = "patience"
+            elif grad_tol is not None and run.gradient_norm(kept) <= grad_tol:
+                history.stopped = "grad_tol"
+            else:
+                continue
             break
-        _raise_if_diverged(run, result, epoch, history)
-        self.n_epochs += 1
-        monitored = _record(self, history, result, held_out, start)
-        monitor.see(self, history, monitored)
-        if progress:
-            print(_progress_line(history, epochs), file=sys.stderr, flush=True)
-        # a list: all callbacks are called, even after one that returns True
-        asked_to_stop = [callback(self, history) is True for callback in callbacks]
-        if result.out_of_time:
-            history.stopped = "max_seconds"
-        elif any(asked_to_stop):
-            history.stopped = "callback"
-        elif monitor.lost_patience(history):
-            history.stopped = "patience"
-        elif grad_tol is not None and run.gradient_norm(kept) <= grad_tol:
-            history.stopped = "grad_tol"
-        else:
-            continue
-        break
+    except KeyboardInterrupt:  # Ctrl-C between two chunks, or in a callback
+        history.stopped = "interrupted"
     monitor.restore(self)
     return history
 
@@ -305,6 +304,7 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     run = Run(self, samples, make_update(self.optimizer, 1, clip_delta=clip_delta))
     result = run.learn()
     if result.bad is not None:  # found before anything was updated
+        self.n_steps -= 1
         reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
         raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged", 0, sample, layer)
     return result.loss_sum
@@ -322,7 +322,8 @@ class _Monitor:
 
     def see(self, network: Network, history: History, loss: float) -> None:
         """Take note of the last epoch's loss."""
-        if history.best_epoch is not None and not loss < self.best_loss - self.tol:
+        better = loss < self.best_loss - self.tol or math.isnan(self.best_loss)  # a validation loss may be NaN
+        if history.best_epoch is not None and not better:
             return
         self.best_loss, history.best_epoch = loss, len(history.loss) - 1
         if self.keeps_best and self.best_parameters is None:
@@ -345,6 +346,8 @@ class _Monitor:
 def _check_callbacks(
     callbacks: Iterable[Callable[[Network, History], object]],
 ) -> list[Callable[[Network, History], object]]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of functions of (network, history), not {shown(callbacks)}")
     found = list(callbacks)
     for callback in found:
         if not callable(callback):
@@ -369,12 +372,12 @@ def _split(
 
 def _record(network: Network, history: History, result: Pass, held_out: Samples | None, start: float) -> float:
     """Enter an epoch into the history; return the monitored loss."""
+    scores = None if held_out is None else network._evaluate(held_out)
     history.loss.append(result.loss)
     history.clipped.append(result.clipped)
     history.learning_rate.append(result.learning_rate)
     monitored = result.loss
-    if held_out is not None:
-        scores = network._evaluate(held_out)
+    if scores is not None:
         monitored = scores.loss
         history.validation_loss.append(scores.loss)
         if scores.accuracy is not None:

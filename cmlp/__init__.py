@@ -1,0 +1,39 @@
+"""cmlp: exact, fast training and prediction of multilayer perceptrons on the CPU.
+
+>>> import cmlp
+>>> net = cmlp.MLP([2, 8, 1], activation="tanh", loss="binary_cross_entropy", seed=0)
+>>> X, y = cmlp.datasets.logic_gate("xor")
+>>> history = net.fit(X, y, epochs=500, optimizer=cmlp.SGD(0.1))
+>>> net.predict_class(X)
+array([0, 1, 1, 0])
+"""
+
+from cmlp import datasets, schedules
+from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
+from cmlp.mlp import MLP
+from cmlp.network import Gradients, Network, Scores
+from cmlp.optimizers import SGD
+from cmlp.persistence import load
+from cmlp.training import DivergenceError, History
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Activation",
+    "Dense",
+    "DivergenceError",
+    "Gradients",
+    "History",
+    "Identity",
+    "Layer",
+    "Network",
+    "Scores",
+    "add",
+    "chain",
+    "concatenate",
+    "datasets",
+    "load",
+    "schedules",
+]
