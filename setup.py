@@ -24,17 +24,35 @@ if os.environ.get("CMLP_WERROR"):  # continuous integration: every warning is an
     Options.warning_errors = True
 if os.environ.get("CMLP_EMULATE_AVX512"):  # tests: run the 64-byte kernels on a processor without AVX-512
     macros += [("CMLP_EMULATE_AVX512", "1")]
+link_args = []
+if os.environ.get("CMLP_SANITIZE"):  # tools/sanitize: the first wrong access or undefined operation ends the run
+    link_args += ["-fsanitize=address,undefined"]
+    compile_args += [*link_args, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
+coverage = bool(os.environ.get("CMLP_COVERAGE"))
+if coverage:  # lines of the .pyx are traced; Cython's coverage plugin wants the generated C beside its source
+    compile_args += ["-O1"]
+    macros += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 if sys.platform == "win32":
     raise SystemExit("cmlp's kernels need gcc or clang (with MinGW or WSL on Windows)")
 
 core = Extension(
     "cmlp._core",
     sources=["src/_core.pyx", "src/kernels/kernels.c"],
-    depends=["src/kernels.pxd", *(f"src/kernels/{name}.h" for name in ("kernels", "body", "vector"))],
     include_dirs=["src"],
     libraries=["m"],
     define_macros=macros,
     extra_compile_args=compile_args,
+    extra_link_args=link_args,
 )
 
-setup(ext_modules=cythonize([core], build_dir="build/cython", include_path=["src"]))
+setup(
+    ext_modules=cythonize(
+        [core],
+        build_dir=None if coverage else "build/cython",
+        include_path=["src"],
+        compiler_directives={"linetrace": coverage},
+        force=True,
+    ),
+    # Always compile: build/ may hold objects that other switches made, which a check of dates would take for new.
+    options={"build_ext": {"force": True}},
+)

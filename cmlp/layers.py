@@ -23,7 +23,13 @@ _MAX_DEPTH = 50  # of nested compositions: more is a mistake, or a hostile file
 
 
 class Layer:
-    """Base class of everything a network can be composed of."""
+    """Base class of everything a network can be composed of.
+
+    Examples
+    --------
+    >>> isinstance(Dense(3), Layer)
+    True
+    """
 
     def output_size(self, n_inputs: int) -> int:
         """Return how many outputs the layer has for `n_inputs` inputs; ValueError if it does not fit them."""

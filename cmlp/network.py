@@ -34,6 +34,11 @@ class Scores(NamedTuple):
     accuracy : float or None
         Share of samples whose class (cross_entropy: arg max; binary_cross_entropy: ŷ > ½ in every output) is
         right; None for other losses.
+
+    Examples
+    --------
+    >>> Scores(loss=0.25, accuracy=None).loss
+    0.25
     """
 
     loss: float
@@ -54,6 +59,14 @@ class Gradients:
         z_k and a_k of every sample.
     loss : float
         E, the mean or the sum of ℓ.
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> net = cmlp.MLP([1, 2, 1], bias=False, init=[[[1, -1]], [[2], [3]]])
+    >>> g = net.gradients([[1]], [1])  # z_1 = (1, -1), ŷ = 2, δ_2 = 1
+    >>> [z.tolist() for z in g.net_inputs], [d.tolist() for d in g.deltas]
+    ([[[1.0, -1.0]], [[2.0]]], [[[2.0, 0.0]], [[1.0]]])
     """
 
     weights: list[NDArray[Any]]
@@ -176,7 +189,8 @@ class Network:
 
         Examples
         --------
-        >>> MLP([2, 3, 1]).n_parameters
+        >>> import cmlp
+        >>> cmlp.MLP([2, 3, 1]).n_parameters
         13
         """
         return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
@@ -213,8 +227,9 @@ class Network:
 
         Examples
         --------
+        >>> import cmlp
         >>> import numpy as np
-        >>> net = MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
+        >>> net = cmlp.MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
         >>> net.predict([[0, 0], [0, 1], [1, 0], [1, 1]]).round(3).ravel()
         array([0., 0., 0., 1.], dtype=float32)
         """
@@ -236,7 +251,8 @@ class Network:
 
         Examples
         --------
-        >>> MLP([2, 1], init="zeros", bias_init="zeros").predict_one([1, 2])
+        >>> import cmlp
+        >>> cmlp.MLP([2, 1], init="zeros", bias_init="zeros").predict_one([1, 2])
         array([0.], dtype=float32)
         """
         x = check_row(x, self.n_inputs, self.dtype)
@@ -262,7 +278,8 @@ class Network:
 
         Examples
         --------
-        >>> net = MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
+        >>> import cmlp
+        >>> net = cmlp.MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
         >>> net.predict_class([[0, 1], [1, 1]])
         array([0, 1])
         """
@@ -289,7 +306,8 @@ class Network:
 
         Examples
         --------
-        >>> MLP([2, 1], init="zeros", bias_init="zeros").evaluate([[1, 2]], [3])
+        >>> import cmlp
+        >>> cmlp.MLP([2, 1], init="zeros", bias_init="zeros").evaluate([[1, 2]], [3])
         Scores(loss=4.5, accuracy=None)
         """
         return self._evaluate(self._check_samples(X, y, sample_weight))
@@ -317,7 +335,8 @@ class Network:
 
         Examples
         --------
-        >>> net = MLP([2, 2, 1], init=[[[1, 0], [0, 1]], [[1], [1]]], bias_init="zeros")
+        >>> import cmlp
+        >>> net = cmlp.MLP([2, 2, 1], init=[[[1, 0], [0, 1]], [[1], [1]]], bias_init="zeros")
         >>> [a.tolist() for a in net.forward([3, -2])]
         [[3.0, -2.0], [3.0, 0.0], [3.0]]
         """
@@ -350,7 +369,8 @@ class Network:
 
         Examples
         --------
-        >>> net = MLP([1, 1], init=[[[2]]], bias_init=[[0]])
+        >>> import cmlp
+        >>> net = cmlp.MLP([1, 1], init=[[[2]]], bias_init=[[0]])
         >>> g = net.gradients([[3]], [5])
         >>> g.loss, g.deltas[0].item(), g.weights[0].item()  # ŷ - y = 1; ∂ℓ/∂W = x δ
         (0.5, 1.0, 3.0)
@@ -416,10 +436,10 @@ class Network:
 
         Examples
         --------
-        >>> import cmlp, pathlib, tempfile
+        >>> import pathlib, tempfile, cmlp
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "net.cmlp"
-        ...     MLP([2, 1], seed=0).save(path)
+        ...     cmlp.MLP([2, 1], seed=0).save(path)
         ...     cmlp.load(path)
         MLP([2, 1], loss='squared_error')
         """
@@ -432,7 +452,8 @@ class Network:
 
         Examples
         --------
-        >>> MLP([2, 1]).config()["n_inputs"]
+        >>> import cmlp
+        >>> cmlp.MLP([2, 1]).config()["n_inputs"]
         2
         """
         return {
@@ -454,7 +475,8 @@ class Network:
 
         Examples
         --------
-        >>> Network.from_config(MLP([2, 1]).config())
+        >>> import cmlp
+        >>> cmlp.Network.from_config(cmlp.MLP([2, 1]).config())
         MLP([2, 1], loss='squared_error')
         """
         fields = dict(config) if isinstance(config, dict) else {}

@@ -39,6 +39,16 @@ class DivergenceError(ArithmeticError):
         the loss is not defined at the output.
     history : History or None
         The epochs before.
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> net = cmlp.MLP([1, 1], init=[[[1]]], bias_init="zeros", optimizer=cmlp.SGD(1e30))
+    >>> try:
+    ...     net.fit([[1e5], [1e5]], [0, 0])
+    ... except cmlp.DivergenceError as error:
+    ...     print(error.epoch, error.layer, net.weights[0].item())
+    0 0 1.0
     """
 
     def __init__(
@@ -71,6 +81,14 @@ class History:
         Why training ended: "epochs", "patience", "grad_tol", "max_seconds", "callback" or "interrupted" (Ctrl-C).
     best_epoch : int or None
         Epoch with the lowest monitored loss (validation if there is one, else training).
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> net = cmlp.MLP([1, 1], init="zeros", bias_init="zeros")
+    >>> history = net.fit([[1], [2]], [1, 2], epochs=3, order="given")
+    >>> len(history.loss), history.stopped, history.best_epoch
+    (3, 'epochs', 2)
     """
 
     loss: list[float] = field(default_factory=list)

@@ -347,15 +347,17 @@ INLINE REAL NAME(into_domain)(REAL a, REAL upper) {
     return a < eps ? eps : a > upper - eps ? upper - eps : a;
 }
 
-/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. With softmax, δ = ŷ Σy - y = ŷ - y and log ŷ_i comes from the
- * logits where ŷ_i is too small: log ŷ_i = z_i - m - log Σ e^{z_j - m}. */
+/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. With softmax, δ = ŷ Σy - y, where Σy = 1 but for rounding, and
+ * log ŷ_i comes from the logits where ŷ_i is too small: log ŷ_i = z_i - m - log Σ e^{z_j - m}. */
 static double NAME(cross_entropy)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y, int64_t label,
                                   double weight, REAL *error) {
     double loss = 0, log_sum = NAN;
+    REAL total = y ? 0 : 1;
+    for (ptrdiff_t i = 0; y && i < n; i++) total += y[i];
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL y_i = y ? y[i] : (REAL)(i == label);
         if (fused) {
-            error[i] = (REAL)weight * (a[i] - y_i);
+            error[i] = (REAL)weight * (a[i] * total - y_i);
             if (y_i == 0) continue;
             if (a[i] > (REAL)1e-6) {
                 loss -= (double)y_i * log((double)a[i]);

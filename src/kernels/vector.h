@@ -42,7 +42,7 @@ INLINE void NAME(store_first)(REAL *p, VEC v, ptrdiff_t m) {
 /* The same for memory that is not ours (x, y): touches exactly m elements. */
 INLINE VEC NAME(load_exactly)(const REAL *p, ptrdiff_t m) {
     REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
-    for (ptrdiff_t i = 0; i < m; i++) lanes[i] = p[i];
+    for (ptrdiff_t i = 0; i < m && i < LANES; i++) lanes[i] = p[i];
     return NAME(load)(lanes);
 }
 
@@ -160,6 +160,6 @@ INLINE VEC NAME(tanh)(VEC x) {
     for (int i = (int)(sizeof Q / sizeof *Q) - 2; i >= 0; i--) q = q * square + Q[i];
     VEC small = x + x * (square * q);
     VEC large = (REAL)1 - (REAL)2 / (NAME(exp)(size + size) + (REAL)1);
-    large = (VEC)((UVEC)large | ((UVEC)x & ~(((UINT)-1) >> 1)));
-    return NAME(select)(size < (REAL)0.625, small, large);
+    VEC t = NAME(select)(size < (REAL)0.625, small, large);
+    return (VEC)((UVEC)t | ((UVEC)x & ~(((UINT)-1) >> 1))); /* the sign of x, of -0 too: x + x³ Q alone gives +0 */
 }
