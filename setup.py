@@ -50,7 +50,7 @@ setup(
         [core],
         build_dir=None if coverage else "build/cython",
         include_path=["src"],
-        compiler_directives={"linetrace": coverage},
+        compiler_directives={"linetrace": coverage, "auto_pickle": False, "autotestdict": False},
         force=True,
     ),
     # Always compile: build/ may hold objects that other switches made, which a check of dates would take for new.

@@ -60,9 +60,7 @@ def test_natural_outputs_cover_every_loss():
 
 
 def test_exactly_two_pairs_are_fused():
-    fused = {
-        (loss, activation) for loss in LOSSES for activation in ACTIVATIONS if is_fused(loss, activation)
-    }
+    fused = {(loss, activation) for loss in LOSSES for activation in ACTIVATIONS if is_fused(loss, activation)}
     assert fused == {("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")}
 
 

@@ -123,9 +123,7 @@ def test_whatever_holds_numbers_is_made_to_fit(dtype, given):
     np.testing.assert_array_equal(np.array(given), before)
 
 
-@pytest.mark.parametrize(
-    "given", [grid(np.float32)[:, 1:2], grid(np.float32)[::2, :1], grid(np.float32).T[:1].T]
-)
+@pytest.mark.parametrize("given", [grid(np.float32)[:, 1:2], grid(np.float32)[::2, :1], grid(np.float32).T[:1].T])
 def test_a_single_column_of_a_larger_array_becomes_contiguous(given):
     result = check_inputs(given, 1, F32)
     assert result.flags.c_contiguous
@@ -241,9 +239,7 @@ def test_overflow_in_float32_names_the_entry():
     assert check_inputs(X, 3, F64) is X
     with (
         np.errstate(all="raise"),
-        pytest.raises(
-            ValueError, match=r"X is -1e\+39 at row 1, column 2, beyond float32 \(up to 3.4e\+38\): scale"
-        ),
+        pytest.raises(ValueError, match=r"X is -1e\+39 at row 1, column 2, beyond float32 \(up to 3.4e\+38\): scale"),
     ):
         check_inputs(X, 3, F32)
 
@@ -521,9 +517,7 @@ BAD_TARGETS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("given", "n_outputs", "loss", "error", "message"), BAD_TARGETS.values(), ids=BAD_TARGETS
-)
+@pytest.mark.parametrize(("given", "n_outputs", "loss", "error", "message"), BAD_TARGETS.values(), ids=BAD_TARGETS)
 def test_bad_targets(given, n_outputs, loss, error, message):
     with pytest.raises(error, match=message) as caught:
         check_targets(given, 2, n_outputs, loss, F32)

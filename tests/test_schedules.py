@@ -205,9 +205,7 @@ def test_a_class_is_no_schedule():
 @pytest.mark.parametrize("rate", [0, 0.0, -0.0, -1, np.nan, np.inf, -np.inf, 10**400, np.float32("nan")])
 @pytest.mark.parametrize("make", [Constant, InverseTime, InverseScaling, as_schedule])
 def test_a_rate_must_be_finite_and_positive(make, rate):
-    with pytest.raises(
-        ValueError, match="learning_rate must be a finite number with 0 < learning_rate, not "
-    ):
+    with pytest.raises(ValueError, match="learning_rate must be a finite number with 0 < learning_rate, not "):
         make(rate)
 
 

@@ -34,11 +34,11 @@ static void NAME(softmax)(ptrdiff_t n, const REAL *z, REAL *a) {
     for (ptrdiff_t i = 0; i < n; i += LANES) NAME(store_first)(a + i, NAME(load)(a + i) / sum, n - i);
 }
 
-#define ELEMENTWISE(expression)                                 \
-    for (ptrdiff_t i = 0; i < n; i += LANES) {                  \
-        VEC z_i = NAME(load)(z + i);                            \
-        NAME(store_first)(a + i, expression, n - i);            \
-    }                                                           \
+#define ELEMENTWISE(expression)                      \
+    for (ptrdiff_t i = 0; i < n; i += LANES) {       \
+        VEC z_i = NAME(load)(z + i);                 \
+        NAME(store_first)(a + i, expression, n - i); \
+    }                                                \
     break
 
 /* a (n,) = f(z (n,)); both in padded buffers. */
@@ -285,8 +285,7 @@ static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REA
                                       const REAL *in, const REAL *a, REAL *errors, REAL *d) {
     const ptrdiff_t width = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *d_clipped = d + width, *da = errors + op->in;
-    const ptrdiff_t count =
-        NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, d, d_clipped);
+    const ptrdiff_t count = NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, d, d_clipped);
     const REAL *W = params + op->weights;
     REAL *G = target + op->weights;
     const int in_place = params == target, want_da = op->input_gradient != CMLP_NOT_WANTED;
@@ -297,11 +296,9 @@ static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REA
             NAME(rows_backward)(op, W, G, scale, in, d, d_clipped, da, 1, 0);
         else /* W is not read: G may stand for it */
             NAME(rows_backward)(op, G, G, scale, in, d, d_clipped, da, 0, 1);
-        for (ptrdiff_t j = 0; j < op->n_out; j += LANES)
-            NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
     } else {
-        for (ptrdiff_t j = 0; j < op->n_out; j += LANES)
-            NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
         if (want_da && in_place)
             NAME(columns_backward)(op, W, G, in, d, d_clipped, da, 1, 1);
         else if (want_da)

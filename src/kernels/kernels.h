@@ -14,8 +14,8 @@
 enum { CMLP_IDENTITY, CMLP_RELU, CMLP_LEAKY_RELU, CMLP_SIGMOID, CMLP_TANH, CMLP_SOFTMAX };
 enum { CMLP_SQUARED_ERROR, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY };
 
-enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_ADD };        /* kind */
-enum { CMLP_ROWS, CMLP_COLUMNS };                      /* layout */
+enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_ADD };         /* kind */
+enum { CMLP_ROWS, CMLP_COLUMNS };                       /* layout */
 enum { CMLP_NOT_WANTED, CMLP_ASSIGN, CMLP_ACCUMULATE }; /* input_gradient */
 
 /* One operation of a program. Offsets count elements, not bytes. A slice of the activation buffer holds a value
@@ -28,9 +28,9 @@ typedef struct {
     int input_gradient; /* is ∂ℓ/∂in wanted, and does it assign or add to what another reader of `in` left there */
     int fused;          /* the loss wrote δ itself: do not multiply by f' again */
     ptrdiff_t n_in, n_out;
-    ptrdiff_t in;  /* slice (n_in,), or -1: the network's input x */
-    ptrdiff_t z;   /* slice (n_out,): the net input; equal to `out` when f is the identity */
-    ptrdiff_t out; /* slice (n_out,): the activation */
+    ptrdiff_t in;                  /* slice (n_in,), or -1: the network's input x */
+    ptrdiff_t z;                   /* slice (n_out,): the net input; equal to `out` when f is the identity */
+    ptrdiff_t out;                 /* slice (n_out,): the activation */
     ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
     double alpha;                  /* slope of leaky_relu at z <= 0 */
 } cmlp_op;

@@ -1,0 +1,191 @@
+"""Runs the core on memory that ends, or starts, at a page that cannot be touched: a stray element is a crash.
+
+Run as a program, `python guarded.py DTYPE LEVEL EDGE GROUP...`, in a process of its own (test_kernels.py does): a
+crash is then the exit status of that process and not the end of the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import itertools
+import mmap
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for helpers.cases: pytest's pythonpath is not at work here
+
+import cmlp.network
+from cmlp import _core
+from cmlp.activations import ACTIVATIONS
+from cmlp.losses import LOSSES
+from helpers.cases import COMPOSITIONS, LAYOUTS, OUTPUTS, LayoutLowering, samples_for
+
+libc = ctypes.CDLL(None, use_errno=True)
+PROT_NONE = 0
+
+
+class Guard:
+    """Hands out arrays whose last byte (edge "end") or first byte (edge "start") touches a forbidden page."""
+
+    def __init__(self, edge):
+        self.edge = edge
+        self.free = {}  # mapped blocks by size, used again after `release`
+        self.used = []
+
+    def _block(self, n_pages):
+        if self.free.get(n_pages):
+            return self.free[n_pages].pop()
+        page = mmap.PAGESIZE
+        memory = mmap.mmap(-1, (n_pages + 2) * page)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for offset in (0, (n_pages + 1) * page):
+            if libc.mprotect(ctypes.c_void_p(address + offset), ctypes.c_size_t(page), PROT_NONE):
+                raise OSError(ctypes.get_errno(), "mprotect failed")
+        return memory
+
+    def copy(self, array):
+        """Return a copy of an array at the edge; None stays None."""
+        if array is None:
+            return None
+        n_pages = -(-array.nbytes // mmap.PAGESIZE)
+        memory = self._block(n_pages)
+        self.used.append((n_pages, memory))
+        start = mmap.PAGESIZE * (1 + n_pages) - array.nbytes if self.edge == "end" else mmap.PAGESIZE
+        guarded = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+        guarded[...] = array
+        return guarded
+
+    def zeros(self, shape, dtype):
+        return self.copy(np.zeros(shape, dtype))
+
+    def release(self):
+        """Take back all blocks: the arrays handed out must not be used any more."""
+        for n_pages, memory in self.used:
+            self.free.setdefault(n_pages, []).append(memory)
+        self.used.clear()
+
+
+def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, **settings):
+    """Call every method of the program with all arrays at the edge."""
+    program, dtype = net._program, net.dtype
+    M = len(X)
+    given, X, y = X, guard.copy(X), guard.copy(y)
+    Y, labels = (None, y) if y.dtype.kind == "i" else (y, None)
+    params = guard.copy(net._parameters)
+    workspace = guard.zeros(program.workspace_size, dtype)
+    order = guard.copy(np.arange(M)[::-1].copy()) if ordered else None
+    weights = guard.copy(np.linspace(0.5, 1, M)) if weighted else None
+    rates = guard.copy(np.full(-(-M // batch_size), 0.01))
+    update = _core.Update(batch_size=batch_size, **settings)
+    gradient = None if update.is_plain else guard.zeros(program.n_parameters, dtype)
+    velocity = guard.zeros(program.n_parameters, dtype) if update.momentum else None
+    values, errors = (guard.zeros((M, program.n_activations), dtype) for _ in range(2))
+    out = guard.zeros((M, program.n_outputs), dtype)
+
+    program.predict(params, X, out, workspace)
+    program.forward(params, X, values)
+    expected = out.copy()
+    total = guard.zeros(program.n_parameters, dtype)
+    program.gradients(params, X, Y, labels, weights, 0.5, total, values, errors, workspace)
+    program.gradients(params, X, Y, labels, weights, 0.5, total, None, None, workspace)
+    program.evaluate(params, X, Y, labels, weights, workspace)
+    *_, bad = program.train(params, X, Y, labels, order, weights, rates, update, velocity, gradient, workspace)
+    assert bad == -1
+    np.testing.assert_array_equal(expected, net.predict(given))  # the edge changes no number
+    guard.release()
+
+
+def sizes(guard, dtype):
+    """Layer sizes 1..40 against 1..40 in both layouts: first layers, inner layers, outputs."""
+    rng = np.random.default_rng(0)
+    for layout in LAYOUTS.values():
+        LayoutLowering.layout = layout
+        for n_in, n_out in itertools.product(range(1, 41), repeat=2):
+            if (n_in + n_out) % 3:  # a third of the pairs is enough: 3 divides no vector's length
+                continue
+            net = cmlp.MLP([n_in, n_out], activation=["tanh"], dtype=dtype, seed=0)
+            run_everything(guard, net, *samples_for("squared_error", rng, 2, n_in, n_out, dtype))
+        for n in range(1, 41):
+            net = cmlp.MLP([3, n, 41 - n, 2], dtype=dtype, seed=0)
+            run_everything(guard, net, *samples_for("squared_error", rng, 2, 3, 2, dtype), batch_size=2)
+
+
+def functions(guard, dtype):
+    """Every activation and loss, every way of giving targets, at many widths."""
+    rng = np.random.default_rng(0)
+    for loss, hidden, n in itertools.product(LOSSES, ACTIVATIONS, [2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33]):
+        for output, one_hot in itertools.product(OUTPUTS[loss], [False, True]):
+            net = cmlp.MLP([5, n, n], activation=[hidden, output], loss=loss, dtype=dtype, seed=0)
+            run_everything(guard, net, *samples_for(loss, rng, 2, 5, n, dtype, one_hot=one_hot))
+
+
+def updates(guard, dtype):
+    """Every setting of the update, in batches that divide the samples and batches that do not."""
+    rng = np.random.default_rng(0)
+    options = {
+        "batch_size": [1, 2, 5, 7],
+        "clip_delta": [np.inf, 0.01],
+        "clip_value": [np.inf, 0.01],
+        "clip_norm": [np.inf, 0.01],
+        "momentum": [0.0, 0.9],
+        "weight_decay": [0.0, 0.1],
+        "nesterov": [False, True],
+        "mean": [False, True],
+    }
+    nets = [cmlp.MLP([n, n + 1, 3], bias=n % 2 == 0, dtype=dtype, seed=0) for n in (3, 8)]
+    for values in itertools.product(*options.values()):
+        for i, net in enumerate(nets):
+            X, y = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)
+            settings = dict(zip(options, values, strict=True))
+            run_everything(guard, net, X, y, ordered=i == 0, weighted=i == 1, **settings)
+
+
+def compositions(guard, dtype):
+    """Every composition, in both layouts: concatenations lie at offsets of all alignments."""
+    rng = np.random.default_rng(0)
+    for layout, name, f in itertools.product(LAYOUTS.values(), COMPOSITIONS, ["tanh", "softmax", "relu"]):
+        LayoutLowering.layout = layout
+        net = cmlp.Network(COMPOSITIONS[name](f), 5, dtype=dtype, seed=0)
+        run_everything(guard, net, *samples_for("squared_error", rng, 3, 5, net.n_outputs, dtype), batch_size=2)
+    for first in range(1, 20):
+        layers = cmlp.chain(
+            cmlp.concatenate(cmlp.Dense(first, "tanh"), cmlp.Dense(9, "relu"), cmlp.Identity()), cmlp.Dense(2)
+        )
+        net = cmlp.Network(layers, 3, dtype=dtype, seed=0)
+        run_everything(guard, net, *samples_for("squared_error", rng, 2, 3, 2, dtype))
+
+
+def slices(guard, dtype):
+    """first_nonfinite on exactly its elements; activate with its padding behind."""
+    for n in (*range(1, 80), 4095, 4096, 4097):
+        assert _core.first_nonfinite(guard.zeros(n, dtype)) == -1
+        padding = _core.ALIGN // np.dtype(dtype).itemsize
+        for activation in ACTIVATIONS.values():
+            z, a = guard.zeros(n + padding, dtype), guard.zeros(n + padding, dtype)
+            _core.activate(activation, 0.01, z, a[:n])
+        guard.release()
+
+
+def overread(guard, dtype):
+    """Touch one element too many: to show that the guard works."""
+    edge = guard.zeros(8, dtype)
+    outside = edge.ctypes.data + (edge.nbytes if guard.edge == "end" else -edge.itemsize)
+    print((ctypes.c_char * edge.itemsize).from_address(outside).raw)
+
+
+GROUPS = {f.__name__: f for f in (slices, functions, updates, compositions, sizes)}
+
+if __name__ == "__main__":
+    faulthandler.enable()  # a crash says in which function
+    dtype, level, edge, *names = sys.argv[1:]
+    _core.set_simd_level(level)
+    cmlp.network.Lowering = LayoutLowering
+    guard = Guard(edge)
+    for name in names:
+        print(name, flush=True)
+        {**GROUPS, "overread": overread}[name](guard, dtype)
+    os._exit(0)  # mappings that arrays still look into cannot be closed in order
