@@ -3,6 +3,7 @@
 import os
 import sys
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -16,7 +17,7 @@ compile_args = [
     "-g0",  # a small shared object
     "-Wno-psabi",  # vectors wider than the baseline's never cross an object's border
 ]
-macros = [("CYTHON_CLINE_IN_TRACEBACK", "0")]
+macros = [("CYTHON_CLINE_IN_TRACEBACK", "0"), ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if os.environ.get("CMLP_WERROR"):  # continuous integration: every warning is an error
     compile_args += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-cast-function-type"]
     from Cython.Compiler import Options
@@ -38,7 +39,7 @@ if sys.platform == "win32":
 core = Extension(
     "cmlp._core",
     sources=["src/_core.pyx", "src/kernels/kernels.c"],
-    include_dirs=["src"],
+    include_dirs=["src", numpy.get_include()],
     libraries=["m"],
     define_macros=macros,
     extra_compile_args=compile_args,

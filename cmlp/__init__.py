@@ -12,7 +12,7 @@ from cmlp import datasets, schedules
 from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
-from cmlp.optimizers import SGD
+from cmlp.optimizers import SGD, Adam
 from cmlp.persistence import load
 from cmlp.training import DivergenceError, History
 
@@ -22,6 +22,7 @@ __all__ = [
     "MLP",
     "SGD",
     "Activation",
+    "Adam",
     "Dense",
     "DivergenceError",
     "Gradients",

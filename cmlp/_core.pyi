@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 LEVELS: tuple[str, ...]
 ALIGN: int
+ROWS_AT_ONCE: int
 
 _Real: TypeAlias = NDArray[Any]  # float32 or float64, the same in all arguments of a call
 
@@ -24,8 +25,12 @@ class Update:
     clip_delta: float
     clip_value: float
     clip_norm: float
-    momentum: float
     weight_decay: float
+    momentum: float
+    adam: bool
+    beta1: float
+    beta2: float
+    eps: float
     def __init__(
         self,
         *,
@@ -34,9 +39,13 @@ class Update:
         clip_delta: float = ...,
         clip_value: float = ...,
         clip_norm: float = ...,
+        weight_decay: float = 0.0,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        adam: bool = False,
+        beta1: float = 0.0,
+        beta2: float = 0.0,
+        eps: float = 0.0,
     ) -> None: ...
     @property
     def is_plain(self) -> bool: ...
@@ -47,6 +56,8 @@ class Program:
     n_activations: int
     n_parameters: int
     width: int
+    x_stride: int
+    in_blocks: bool
     def __init__(
         self,
         ops: Sequence[Any],
@@ -56,12 +67,13 @@ class Program:
         n_activations: int,
         n_parameters: int,
         width: int,
+        x_stride: int,
         output: int,
         loss: int,
         fused: bool,
+        in_blocks: bool,
     ) -> None: ...
-    @property
-    def workspace_size(self) -> int: ...
+    def workspace_size(self, rows: int) -> int: ...
     def train(
         self,
         params: _Real,
@@ -71,8 +83,10 @@ class Program:
         order: NDArray[np.int64] | None,
         weights: NDArray[np.float64] | None,
         rates: NDArray[np.float64],
+        first_step: int,
         update: Update,
         velocity: _Real | None,
+        squares: _Real | None,
         gradient: _Real | None,
         workspace: _Real,
     ) -> tuple[float, int, int]: ...
@@ -100,3 +114,9 @@ class Program:
         weights: NDArray[np.float64] | None,
         workspace: _Real,
     ) -> tuple[float, float]: ...
+
+class OneRow:
+    rate: float
+    def __init__(self, program: Program, parameters: _Real, workspace: _Real) -> None: ...
+    def predict(self, x: Any) -> _Real | None: ...
+    def learn(self, x: Any, y: Any, clip_delta: Any) -> float | None: ...

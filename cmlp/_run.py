@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cmlp.network import Network
-    from cmlp.optimizers import SGD
+    from cmlp.optimizers import Optimizer
 
 REDUCTIONS = ("mean", "sum")
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
@@ -86,7 +86,7 @@ class Failure(NamedTuple):
 
 
 def make_update(
-    optimizer: SGD,
+    optimizer: Optimizer,
     n_samples: int,
     batch_size: int | None = 1,
     reduction: str = "mean",
@@ -95,15 +95,18 @@ def make_update(
     clip_norm: float | None = None,
 ) -> Update:
     """Check the settings of an update and pack them for the core."""
-    limits = {"clip_delta": clip_delta, "clip_value": clip_value, "clip_norm": clip_norm}
+
+    def limit(value: float | None, name: str) -> float:
+        return math.inf if value is None else check_number(value, name, above=0)
+
     batch = n_samples if batch_size is None else check_count(batch_size, "batch_size")
     return Update(
         batch_size=min(batch, n_samples),
         mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
-        momentum=optimizer.momentum,
-        nesterov=optimizer.nesterov,
-        weight_decay=optimizer.weight_decay,
-        **{name: math.inf if v is None else check_number(v, name, above=0) for name, v in limits.items()},
+        clip_delta=limit(clip_delta, "clip_delta"),
+        clip_value=limit(clip_value, "clip_value"),
+        clip_norm=limit(clip_norm, "clip_norm"),
+        **optimizer.settings,
     )
 
 
@@ -114,7 +117,7 @@ class Run:
         self.network = network
         self.samples = samples
         self.update = update
-        self._workspace = network._new_workspace()
+        self._workspace = network._new_workspace(update.batch_size)
         self._gradient = None if update.is_plain else network._new_parameters()
         self._saved: list[NDArray[Any]] = []
         self._saved_steps = 0
@@ -143,8 +146,10 @@ class Run:
                 visits,
                 part.weights,
                 step_rates,
+                network.n_steps - (last - first),
                 self.update,
-                network._velocity,
+                network._state.get("velocity"),
+                network._state.get("squares"),
                 self._gradient,
                 self._workspace,
             )
@@ -169,7 +174,7 @@ class Run:
         return float(np.linalg.norm(gradient))
 
     def save_state(self) -> None:
-        """Copy parameters and velocity, for `restore_state`."""
+        """Copy parameters and the optimiser's arrays, for `restore_state`."""
         state = self._state()
         if not self._saved:
             self._saved = [array.copy() for array in state]
@@ -185,8 +190,7 @@ class Run:
         self.network.n_steps = self._saved_steps
 
     def _state(self) -> list[NDArray[Any]]:
-        network = self.network
-        return [network._parameters] if network._velocity is None else [network._parameters, network._velocity]
+        return [self.network._parameters, *self.network._state.values()]
 
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""

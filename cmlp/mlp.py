@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike
 
-    from cmlp.optimizers import SGD
+    from cmlp.optimizers import Optimizer
 
 
 class MLP(Network):
@@ -64,7 +64,7 @@ class MLP(Network):
         init: str | Sequence[str | ArrayLike] = "he_normal",
         bias_init: str | Sequence[str | ArrayLike] = "he_normal",
         alpha: float = 0.01,
-        optimizer: SGD | str | None = None,
+        optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,13 +10,13 @@ import numpy as np
 
 from cmlp import training
 from cmlp._checks import check_count, check_name, finite_array, numeric_array, shown
-from cmlp._core import ALIGN
+from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow
 from cmlp._run import REDUCTIONS, Samples
 from cmlp.data import check_inputs, check_row, check_targets, check_weights
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Chain, Dense, Layer, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import loss_id
-from cmlp.optimizers import SGD, as_optimizer
+from cmlp.optimizers import SGD, Optimizer, as_optimizer
 from cmlp.program import DENSE, Lowering
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Network:
         n, the number of input features.
     loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
         ℓ; any loss may meet any output activation.
-    optimizer : SGD or "sgd", optional
+    optimizer : Optimizer, "sgd" or "adam", optional
         Default `SGD(0.01)`.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and computation.
@@ -132,7 +133,7 @@ class Network:
         n_inputs: int,
         *,
         loss: str = "squared_error",
-        optimizer: SGD | str | None = None,
+        optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -154,7 +155,7 @@ class Network:
         self._operations = lowering.operations
         self._program = lowering.program()
         self._parameters = self._new_parameters()
-        self._velocity: NDArray[Any] | None = None
+        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1))
         self.weights, self.biases = self._views(self._parameters)
         self._set_optimizer(as_optimizer(optimizer))
         self._initialise()
@@ -165,9 +166,9 @@ class Network:
         """Return a zeroed vector of the parameters' layout."""
         return _aligned_zeros(self._program.n_parameters, self.dtype)
 
-    def _new_workspace(self) -> NDArray[Any]:
-        """Return the scratch that one call of the core computes in."""
-        return _aligned_zeros(self._program.workspace_size, self.dtype)
+    def _new_workspace(self, rows: int) -> NDArray[Any]:
+        """Return the scratch that one call of the core computes in, for so many samples or a full batch's share."""
+        return _aligned_zeros(self._program.workspace_size(min(rows, ROWS_AT_ONCE)), self.dtype)
 
     def _views(self, parameters: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout."""
@@ -196,15 +197,21 @@ class Network:
         return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
 
     @property
-    def optimizer(self) -> SGD:
-        """The optimiser that training goes on with; `fit(..., optimizer=...)` replaces it."""
+    def optimizer(self) -> Optimizer:
+        """The optimiser that training goes on with. Setting it, or `fit(..., optimizer=...)`, starts a new one."""
         return self._optimizer
 
-    def _set_optimizer(self, optimizer: SGD) -> None:
-        """Take an optimiser and start it from the beginning: t = 0, no velocity."""
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer | str) -> None:
+        self._set_optimizer(as_optimizer(optimizer))
+
+    def _set_optimizer(self, optimizer: Optimizer) -> None:
+        """Take an optimiser and start it from the beginning: t = 0, moments 0."""
         self._optimizer = optimizer
-        self._velocity = self._new_parameters() if optimizer.momentum else None
+        self._state = {name: self._new_parameters() for name in optimizer.state_names}
         self.n_steps = self.n_epochs = 0
+        rate = optimizer.learning_rate
+        self._one_row.rate = rate if isinstance(rate, float) and optimizer == SGD(rate) else math.nan
 
     # --------------------------------------------------------------------------------------------- training
 
@@ -235,7 +242,7 @@ class Network:
         """
         X = check_inputs(X, self.n_inputs, self.dtype)
         out = np.empty((len(X), self.n_outputs), self.dtype)
-        self._program.predict(self._parameters, X, out, self._new_workspace())
+        self._program.predict(self._parameters, X, out, self._new_workspace(len(X)))
         return out
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
@@ -255,9 +262,12 @@ class Network:
         >>> cmlp.MLP([2, 1], init="zeros", bias_init="zeros").predict_one([1, 2])
         array([0.], dtype=float32)
         """
+        fast = self._one_row.predict(x)
+        if fast is not None:
+            return fast
         x = check_row(x, self.n_inputs, self.dtype)
         out = np.empty(self.n_outputs, self.dtype)
-        self._program.predict(self._parameters, x[None], out[None], self._new_workspace())
+        self._program.predict(self._parameters, x[None], out[None], self._new_workspace(1))
         return out
 
     def predict_class(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -314,7 +324,7 @@ class Network:
 
     def _evaluate(self, samples: Samples) -> Scores:
         loss, correct = self._program.evaluate(
-            self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace()
+            self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace(len(samples.X))
         )
         total = samples.total_weight()
         return Scores(loss / total, None if self.loss == "squared_error" else correct / total)
@@ -414,7 +424,7 @@ class Network:
             gradient,
             values,
             errors,
-            self._new_workspace(),
+            self._new_workspace(1),
         )
         return gradient, scale * loss
 
@@ -498,11 +508,11 @@ class Network:
 
     def _optimizer_state(self) -> dict[str, NDArray[Any]]:
         """Return the optimiser's arrays in the shapes of weights and biases, by name."""
-        if self._velocity is None:
-            return {}
-        vW, vb = self._views(self._velocity)
-        state = {f"velocity.weights.{k}": v for k, v in enumerate(vW)}
-        state.update({f"velocity.biases.{k}": v for k, v in enumerate(vb) if v is not None})
+        state = {}
+        for name, vector in self._state.items():
+            weights, biases = self._views(vector)
+            state.update({f"{name}.weights.{k}": W for k, W in enumerate(weights)})
+            state.update({f"{name}.biases.{k}": b for k, b in enumerate(biases) if b is not None})
         return state
 
     def _load_optimizer_state(self, state: dict[str, NDArray[Any]]) -> None:

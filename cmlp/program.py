@@ -30,6 +30,8 @@ DENSE, ACTIVATION, ADD = range(3)  # Operation.kind
 ROWS, COLUMNS = range(2)  # Operation.layout
 NOT_WANTED, ASSIGN, ACCUMULATE = range(3)  # Operation.input_gradient
 
+_LEAST_FOR_BLOCKS = 4096  # weights; measured: below, W_1 stays in the first-level cache and blocks cost more
+
 
 class Slice(NamedTuple):
     """A place in the activation buffer; offset -1 is the network's input x, which stays where the user has it."""
@@ -106,10 +108,18 @@ class Lowering:
             n_activations=self._padded(self.n_activations) + self.lanes,  # vector loads may run past a slice
             n_parameters=self.n_parameters,
             width=self._padded(max(op.n_out for op in self.operations)),
+            x_stride=self._padded(self.n_inputs),
             output=self.output.offset,
             loss=self.loss,
             fused=self.operations[-1].fused,
+            in_blocks=self._profits_from_blocks(),
         )
+
+    def _profits_from_blocks(self) -> bool:
+        """Whether plain SGD should take the samples in blocks (src/kernels/block.h): if W_1 is large."""
+        first, *others = self.operations
+        alone = first.kind == DENSE and all(op.source >= 0 for op in others)
+        return alone and first.n_in * first.n_out >= _LEAST_FOR_BLOCKS
 
     def _padded(self, n: int) -> int:
         return -(-n // self.lanes) * self.lanes

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -302,6 +303,17 @@ def _clip_gradient(gradient: Arrays, clip_value: float | None, clip_norm: float 
                 g *= clip_norm / norm
 
 
+def _adam_step(
+    w: Array, g: Array, m: Array, v: Array, gamma: float, t: int, beta1: float, beta2: float, eps: float
+) -> None:
+    """Step t = 0, 1, 2, ... of Adam (Kingma and Ba, 2015), in place; m and v start at 0."""
+    m *= beta1
+    m += (1 - beta1) * g  # the mean of g, and below of g², both biased towards 0 at first
+    v *= beta2
+    v += (1 - beta2) * g**2
+    w -= gamma * (m / (1 - beta1 ** (t + 1))) / (np.sqrt(v / (1 - beta2 ** (t + 1))) + eps)
+
+
 def train(
     weights: Arrays,
     biases: Biases,
@@ -321,6 +333,7 @@ def train(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    adam: tuple[float, float, float] | None = None,
     sample_weight: ArrayLike | None = None,
     alpha: float = 0.01,
 ) -> list[float]:
@@ -348,6 +361,8 @@ def train(
         The thresholds of 1 and 3; clip_delta is ψ.
     momentum, nesterov, weight_decay
         μ, which form of it, and λ.
+    adam : tuple of three floats, optional
+        β₁, β₂ and ε of Adam, which then takes the place of momentum.
 
     Returns
     -------
@@ -372,13 +387,14 @@ def train(
     gammas = iter(np.broadcast_to(np.asarray(learning_rate, float), epochs * -(-m // size)).tolist())
     psi = np.array(clip_delta or 0, dtype)  # as an array: a Python float would be converted at every use
     low = np.array(-psi)
-    plain = size == 1 and clip_value is None and clip_norm is None and not momentum and not weight_decay
+    plain = size == 1 and not (momentum or weight_decay or clip_value or clip_norm or adam)
 
     # With contiguous columns of W, a wide layer into few units is several times faster, and no layer slower.
     Ws = [np.asfortranarray(W) for W in weights]
     buffers = [np.empty_like(W.T) for W in Ws]
     parameters = [*Ws, *(b for b in biases if b is not None)]
-    velocities = [np.zeros_like(w) for w in parameters]
+    velocities, squares = [np.zeros_like(w) for w in parameters], [np.zeros_like(w) for w in parameters]
+    clock = count()
     means = []
     for indices in np.broadcast_to(visits, (epochs, m)):
         blocks: list[Any] = indices.tolist()
@@ -402,9 +418,13 @@ def train(
             dW, db = _gradients(as_, deltas, 1 / ell.size if reduction == "mean" else 1.0)
             gradient = dW + [g for g, b in zip(db, biases, strict=True) if b is not None]
             _clip_gradient(gradient, clip_value, clip_norm)
+            t = next(clock)
             for k, (w, g, v) in enumerate(zip(parameters, gradient, velocities, strict=True)):
                 if weight_decay and k < len(Ws):
                     g += weight_decay * w
+                if adam is not None:
+                    _adam_step(w, g, v, squares[k], gamma, t, *adam)
+                    continue
                 if momentum:
                     v *= momentum
                     v += g

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cmlp._checks import check_count, check_name, check_number, numeric_array, shown
 from cmlp._run import Pass, Run, Samples, make_update
 from cmlp.data import ORDERS, check_row, check_targets, sample_order, split_validation
-from cmlp.optimizers import SGD, as_optimizer
+from cmlp.optimizers import Optimizer, as_optimizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,7 @@ def fit(
     *,
     epochs: int = 10,
     batch_size: int | None = 1,
-    optimizer: SGD | str | None = None,
+    optimizer: Optimizer | str | None = None,
     order: str = "shuffle",
     reduction: str = "mean",
     clip_delta: float | None = None,
@@ -137,7 +137,7 @@ def fit(
         K, passes over the samples.
     batch_size : int or None, default 1
         Samples per update: 1 is per-sample SGD, None the full batch.
-    optimizer : SGD or "sgd", optional
+    optimizer : Optimizer, "sgd" or "adam", optional
         Replaces the network's optimiser and starts it anew (t = 0).
     order : {"shuffle", "given", "replacement"}, default "shuffle"
         A fresh permutation each epoch, the rows as they are, or M draws with replacement.
@@ -316,6 +316,10 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     >>> net.learn_one([1], 2), net.learn_one([1], 2)
     (2.0, 0.0)
     """
+    loss = self._one_row.learn(x, y, clip_delta)
+    if loss is not None:
+        self.n_steps += 1
+        return loss
     row = check_row(x, self.n_inputs, self.dtype)[None]
     target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss, self.dtype)
     samples = Samples(row, labels=target) if target.dtype.kind == "i" else Samples(row, target)

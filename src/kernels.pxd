@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t
 
 cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
+    enum: CMLP_BLOCK
+    const int CMLP_ROWS_AT_ONCE
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY
 
     ctypedef struct cmlp_op:
@@ -26,6 +28,17 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*sgd_step)(ptrdiff_t, void *, void *, const void *, double, double, double, int,
                          double) noexcept nogil
         ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
+        void (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
+                           void *) noexcept nogil
+        void (*block_forward)(const cmlp_op *, int, const void *, const void *, const void *, void *) noexcept nogil
+        ptrdiff_t (*block_backward)(const cmlp_op *, int, double, double, const void *, void *, void *,
+                                    void *) noexcept nogil
+        void (*batch_forward)(const cmlp_op *, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
+                              ptrdiff_t) noexcept nogil
+        ptrdiff_t (*batch_backward)(const cmlp_op *, const void *, void *, double, double, ptrdiff_t, const void *,
+                                    ptrdiff_t, const void *, void *, ptrdiff_t, void *) noexcept nogil
+        void (*adam_step)(ptrdiff_t, void *, void *, void *, const void *, double, double, double, double, double,
+                          double) noexcept nogil
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept

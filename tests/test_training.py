@@ -679,7 +679,7 @@ BAD_SETTINGS = [
     ({"epochs": True}, TypeError, "epochs must be an integer"),
     ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1"),
     ({"batch_size": "all"}, TypeError, "batch_size must be an integer"),
-    ({"optimizer": "adam"}, ValueError, "unknown optimizer 'adam'"),
+    ({"optimizer": "adma"}, ValueError, "did you mean 'adam'"),
     ({"optimizer": 0.1}, TypeError, "optimizer must be"),
     ({"order": "random"}, ValueError, "unknown order 'random'"),
     ({"order": None}, TypeError, "order must be a name"),
@@ -711,11 +711,11 @@ BAD_SETTINGS = [
 def test_bad_settings_of_fit_are_named_and_change_nothing(settings, error, message):
     net, X, y = problem(optimizer=SGD(0.01, momentum=0.9))
     net.fit(X, y, epochs=1)
-    before = parameters(net), net._velocity.copy(), net.n_steps, net.optimizer
+    before = parameters(net), net._state["velocity"].copy(), net.n_steps, net.optimizer
     with pytest.raises(error, match=message):
         net.fit(X, y, **{"optimizer": SGD(0.5), **settings})
     np.testing.assert_array_equal(parameters(net), before[0])
-    np.testing.assert_array_equal(net._velocity, before[1])
+    np.testing.assert_array_equal(net._state["velocity"], before[1])
     assert (net.n_steps, net.optimizer) == before[2:]
 
 

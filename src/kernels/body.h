@@ -3,10 +3,12 @@
 
 #if DOUBLE_PRECISION
 #define REAL double
+#define ROOT sqrt
 #define INT int64_t
 #define UINT uint64_t
 #else
 #define REAL float
+#define ROOT sqrtf
 #define INT int32_t
 #define UINT uint32_t
 #endif
@@ -334,6 +336,10 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
     return 0;
 }
 
+#include "block.h"
+
+#include "batch.h"
+
 /* --------------------------------------------------------------------------------------------------- losses */
 
 /* ŷ moved into the closed domain of the logarithm, by one eps at most: [eps, 1 - eps], or [eps, inf) with
@@ -451,6 +457,20 @@ static void NAME(sgd_step)(ptrdiff_t n, void *weights, void *velocity, const voi
     }
 }
 
+static void NAME(adam_step)(ptrdiff_t n, void *weights, void *mean, void *square, const void *gradient, double scale,
+                            double rate, double beta1, double beta2, double eps, double decay) {
+    REAL *restrict w = weights, *restrict m = mean, *restrict v = square;
+    const REAL *restrict g = gradient;
+    const REAL s = (REAL)scale, gamma = (REAL)rate, lambda = (REAL)decay, e = (REAL)eps;
+    const REAL b1 = (REAL)beta1, b2 = (REAL)beta2, c1 = (REAL)(1 - beta1), c2 = (REAL)(1 - beta2);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL g_i = s * g[i] + lambda * w[i];
+        m[i] = b1 * m[i] + c1 * g_i;
+        v[i] = b2 * v[i] + c2 * (g_i * g_i);
+        w[i] -= gamma * m[i] / (ROOT(v[i]) + e);
+    }
+}
+
 static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
     const REAL *v = values;
     for (ptrdiff_t start = 0; start < n; start += 4096) {
@@ -468,9 +488,12 @@ static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
 static const cmlp_kernels NAME(kernels) = {
     NAME(forward), NAME(backward),       NAME(loss),     NAME(activate_slice),
     NAME(clip),    NAME(sum_of_squares), NAME(sgd_step), NAME(first_nonfinite),
+    NAME(block_turn), NAME(block_forward), NAME(block_backward),
+    NAME(batch_forward), NAME(batch_backward), NAME(adam_step),
 };
 
 #undef REAL
+#undef ROOT
 #undef INT
 #undef UINT
 #undef VEC

@@ -10,6 +10,13 @@
 /* Every slot, row and bias is padded to this many bytes: the widest vector register, and a cache line. */
 #define CMLP_ALIGN 64
 
+/* Samples per block of the per-sample SGD in blocks; see block.h. */
+#define CMLP_BLOCK 4
+
+/* Rows of a batch that run through the network at once: enough to reuse W from the caches, few enough that the
+ * activations stay there too. */
+#define CMLP_ROWS_AT_ONCE 64
+
 /* cmlp/activations.py and cmlp/losses.py give these their names. */
 enum { CMLP_IDENTITY, CMLP_RELU, CMLP_LEAKY_RELU, CMLP_SIGMOID, CMLP_TANH, CMLP_SOFTMAX };
 enum { CMLP_SQUARED_ERROR, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY };
@@ -69,6 +76,33 @@ typedef struct {
 
     /* Index of the first NaN or infinity, or -1. */
     ptrdiff_t (*first_nonfinite)(ptrdiff_t n, const void *values);
+
+    /* Per-sample SGD in blocks, for an operation that reads x (block.h). x_before, x_next: CMLP_BLOCK pointers to
+     * samples each, or NULL. Makes the updates of the samples before, then products and Gram matrix of the next. */
+    void (*block_turn)(const cmlp_op *op, void *params, const void *const *x_before, const void *updates,
+                       const void *const *x_next, void *products, void *gram);
+
+    /* z and a of the block's sample t, from the products and the updates of samples 0..t-1. */
+    void (*block_forward)(const cmlp_op *op, int t, const void *products, const void *gram, const void *updates,
+                          void *activations);
+
+    /* updates[t] = scale · δ̃ of sample t; returns how many elements of δ were clipped. */
+    ptrdiff_t (*block_backward)(const cmlp_op *op, int t, double scale, double clip_delta, const void *activations,
+                                void *errors, void *scratch, void *updates);
+
+    /* forward and backward for `rows` rows at once, by matrix products (batch.h): row r of x, of the activations and
+     * of the errors starts r · (its stride) elements behind row 0. x here is an own copy, padded like the rest.
+     * scratch: rows + 1 padded vectors as wide as the widest layer. */
+    void (*batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
+                          void *activations, ptrdiff_t stride);
+    ptrdiff_t (*batch_backward)(const cmlp_op *op, const void *params, void *gradient, double scale, double clip_delta,
+                                ptrdiff_t rows, const void *x, ptrdiff_t x_stride, const void *activations,
+                                void *errors, ptrdiff_t stride, void *scratch);
+
+    /* g ← scale·g + decay·w; m ← β₁ m + (1-β₁) g; v ← β₂ v + (1-β₂) g²; w ← w − γ m / (√v + ε), where the caller has
+     * put the bias corrections into γ and ε. */
+    void (*adam_step)(ptrdiff_t n, void *weights, void *mean, void *square, const void *gradient, double scale,
+                      double rate, double beta1, double beta2, double eps, double decay);
 } cmlp_kernels;
 
 enum { CMLP_BASELINE, CMLP_AVX2, CMLP_AVX512, CMLP_N_LEVELS };

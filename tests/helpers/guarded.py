@@ -22,6 +22,7 @@ import cmlp.network
 from cmlp import _core
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES
+from cmlp.program import DENSE
 from helpers.cases import COMPOSITIONS, LAYOUTS, OUTPUTS, LayoutLowering, samples_for
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -76,25 +77,38 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     given, X, y = X, guard.copy(X), guard.copy(y)
     Y, labels = (None, y) if y.dtype.kind == "i" else (y, None)
     params = guard.copy(net._parameters)
-    workspace = guard.zeros(program.workspace_size, dtype)
+    single, many = (guard.zeros(program.workspace_size(min(n, _core.ROWS_AT_ONCE)), dtype) for n in (1, M))
     order = guard.copy(np.arange(M)[::-1].copy()) if ordered else None
     weights = guard.copy(np.linspace(0.5, 1, M)) if weighted else None
     rates = guard.copy(np.full(-(-M // batch_size), 0.01))
     update = _core.Update(batch_size=batch_size, **settings)
     gradient = None if update.is_plain else guard.zeros(program.n_parameters, dtype)
-    velocity = guard.zeros(program.n_parameters, dtype) if update.momentum else None
+    velocity = guard.zeros(program.n_parameters, dtype) if update.momentum or update.adam else None
+    squares = guard.zeros(program.n_parameters, dtype) if update.adam else None
+    workspace = guard.zeros(program.workspace_size(min(batch_size, _core.ROWS_AT_ONCE)), dtype)
     values, errors = (guard.zeros((M, program.n_activations), dtype) for _ in range(2))
     out = guard.zeros((M, program.n_outputs), dtype)
 
-    program.predict(params, X, out, workspace)
+    program.predict(params, X, out, many)
     program.forward(params, X, values)
     expected = out.copy()
     total = guard.zeros(program.n_parameters, dtype)
-    program.gradients(params, X, Y, labels, weights, 0.5, total, values, errors, workspace)
-    program.gradients(params, X, Y, labels, weights, 0.5, total, None, None, workspace)
-    program.evaluate(params, X, Y, labels, weights, workspace)
-    *_, bad = program.train(params, X, Y, labels, order, weights, rates, update, velocity, gradient, workspace)
-    assert bad == -1
+    program.gradients(params, X, Y, labels, weights, 0.5, total, values, errors, single)
+    program.gradients(params, X, Y, labels, weights, 0.5, total, None, None, single)
+    program.evaluate(params, X, Y, labels, weights, many)
+    one_row = _core.OneRow(program, params, single)
+    one_row.rate = 0.01
+    one_row.predict(guard.copy(given[0]))
+    one_row.learn(guard.copy(given[0]), int(labels[0]) if Y is None else guard.copy(Y[0]), 1.0)
+    params[...] = net._parameters
+    chosen = program.in_blocks
+    one_reader = [op.source < 0 for op in net._operations].count(True) == 1 and net._operations[0].kind == DENSE
+    for program.in_blocks in (False, True) if update.is_plain and one_reader else (False,):
+        *_, bad = program.train(
+            params, X, Y, labels, order, weights, rates, 0, update, velocity, squares, gradient, workspace
+        )  # fmt: skip
+        assert bad == -1
+    program.in_blocks = chosen
     np.testing.assert_array_equal(expected, net.predict(given))  # the edge changes no number
     guard.release()
 
@@ -137,6 +151,10 @@ def updates(guard, dtype):
         "mean": [False, True],
     }
     nets = [cmlp.MLP([n, n + 1, 3], bias=n % 2 == 0, dtype=dtype, seed=0) for n in (3, 8)]
+    adam = {"adam": True, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    for net, batch_size in itertools.product(nets, options["batch_size"]):
+        samples = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)
+        run_everything(guard, net, *samples, batch_size=batch_size, **adam)
     for values in itertools.product(*options.values()):
         for i, net in enumerate(nets):
             X, y = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)

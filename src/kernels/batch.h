@@ -1,0 +1,191 @@
+/* Operations on a batch of rows at once, by register-blocked matrix products. Included by body.h for each
+ * (instruction-set level, dtype). A value of the batch is a matrix: row r of it lies `stride` elements behind row r - 1.
+ */
+
+/* C (4 or 1 rows, R vectors of columns) = start + A B over k: the tile of C stays in registers. Element (m, p) of A is
+ * a[m * a_row + p * a_k], row p of B starts at b + p * b_k. `valid` columns are read of B and written to C. */
+INLINE void NAME(product_tile)(ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_k, const REAL *b, ptrdiff_t b_k,
+                               const REAL *bias, REAL *c, ptrdiff_t c_row, ptrdiff_t valid, int accumulate, const int M,
+                               const int R, const int partial) {
+    VEC sum[4][2];
+#pragma GCC unroll 8
+    for (int t = 0; t < M * R; t++) {
+        VEC start = bias ? NAME(load)(bias + t % R * LANES) : (VEC){0};
+        sum[t / R][t % R] = accumulate ? start + NAME(load)(c + t / R * c_row + t % R * LANES) : start;
+    }
+    for (ptrdiff_t p = 0; p < k; p++, a += a_k, b += b_k) {
+        VEC b_p[2];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; r++) b_p[r] = partial ? NAME(load_first)(b, valid) : NAME(load)(b + r * LANES);
+#pragma GCC unroll 8
+        for (int t = 0; t < M * R; t++) sum[t / R][t % R] += a[t / R * a_row] * b_p[t % R];
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < M * R; t++) {
+        REAL *c_t = c + t / R * c_row + t % R * LANES;
+        if (partial)
+            NAME(store_first)(c_t, sum[t / R][t % R], valid);
+        else
+            NAME(store)(c_t, sum[t / R][t % R]);
+    }
+}
+
+/* C (m, n) = or += bias + A (m, k) B (k, n), vectors along the columns of B and C. */
+static void NAME(product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_k,
+                          const REAL *b, ptrdiff_t b_k, const REAL *bias, REAL *c, ptrdiff_t c_row, int accumulate) {
+    for (ptrdiff_t j = 0, wide; j < n; j += wide) {
+        wide = n - j >= 2 * LANES ? 2 * LANES : n - j >= LANES ? LANES : n - j;
+        const REAL *bias_j = bias ? bias + j : NULL;
+        for (ptrdiff_t i = 0, high; i < m; i += high) {
+            const REAL *a_i = a + i * a_row;
+            REAL *c_ij = c + i * c_row + j;
+            high = m - i >= 4 ? 4 : 1;
+#define TILE(M, R, partial) \
+    NAME(product_tile)(k, a_i, a_row, a_k, b + j, b_k, bias_j, c_ij, c_row, wide, accumulate, M, R, partial)
+            if (wide == 2 * LANES) {
+                if (high == 4)
+                    TILE(4, 2, 0);
+                else
+                    TILE(1, 2, 0);
+            } else if (wide == LANES) {
+                if (high == 4)
+                    TILE(4, 1, 0);
+                else
+                    TILE(1, 1, 0);
+            } else {
+                if (high == 4)
+                    TILE(4, 1, 1);
+                else
+                    TILE(1, 1, 1);
+            }
+#undef TILE
+        }
+    }
+}
+
+/* C (M rows, J columns) = or += bias + A Bᵀ over k: dot products of rows, which share their loads. B's rows end in
+ * zeros up to a whole vector; A's need not. */
+INLINE void NAME(dots_tile)(ptrdiff_t k, const REAL *a, ptrdiff_t a_row, const REAL *b, ptrdiff_t b_row,
+                            const REAL *bias, REAL *c, ptrdiff_t c_row, int accumulate, const int M, const int J) {
+    VEC sum[3][4];
+#pragma GCC unroll 12
+    for (int t = 0; t < M * J; t++) sum[t / J][t % J] = (VEC){0};
+    for (ptrdiff_t p = 0; p < k; p += LANES) {
+        VEC a_p[3], b_p;
+#pragma GCC unroll 3
+        for (int i = 0; i < M; i++) a_p[i] = NAME(load_first)(a + i * a_row + p, k - p);
+#pragma GCC unroll 4
+        for (int j = 0; j < J; j++) {
+            b_p = NAME(load)(b + j * b_row + p);
+#pragma GCC unroll 3
+            for (int i = 0; i < M; i++) sum[i][j] += a_p[i] * b_p;
+        }
+    }
+#pragma GCC unroll 3
+    for (int i = 0; i < M; i++) {
+        REAL *c_i = c + i * c_row;
+        if (J == 4 && !bias) {
+            NAME(store_four_sums)(c_i, sum[i], accumulate);
+            continue;
+        }
+        for (int j = 0; j < J; j++) {
+            const REAL dot = NAME(sum)(sum[i][j]) + (bias ? bias[j] : 0);
+            c_i[j] = accumulate ? c_i[j] + dot : dot;
+        }
+    }
+}
+
+/* C (m, n) = or += bias + A (m, k) Bᵀ, B (n, k). */
+static void NAME(dots)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t a_row, const REAL *b,
+                       ptrdiff_t b_row, const REAL *bias, REAL *c, ptrdiff_t c_row, int accumulate) {
+    for (ptrdiff_t j = 0, wide; j < n; j += wide) {
+        wide = n - j >= 4 ? 4 : 1;
+        const REAL *b_j = b + j * b_row, *bias_j = bias ? bias + j : NULL;
+        for (ptrdiff_t i = 0, high; i < m; i += high) {
+            high = m - i == 4 ? 2 : m - i >= 3 ? 3 : m - i;
+            const REAL *a_i = a + i * a_row;
+            REAL *c_ij = c + i * c_row + j;
+#define TILE(M, J) NAME(dots_tile)(k, a_i, a_row, b_j, b_row, bias_j, c_ij, c_row, accumulate, M, J)
+            if (high == 3 && wide == 4)
+                TILE(3, 4);
+            else if (high == 2 && wide == 4)
+                TILE(2, 4);
+            else if (wide == 4)
+                TILE(1, 4);
+            else if (high == 3)
+                TILE(3, 1);
+            else if (high == 2)
+                TILE(2, 1);
+            else
+                TILE(1, 1);
+#undef TILE
+        }
+    }
+}
+
+/* Z = A W + b, then f row by row. */
+static void NAME(batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t rows, const void *x,
+                                ptrdiff_t x_stride, void *activations, ptrdiff_t stride) {
+    REAL *buffer = activations;
+    const REAL *in = op->in < 0 ? (const REAL *)x : buffer + op->in;
+    const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride;
+    REAL *z = buffer + op->z, *out = buffer + op->out;
+    if (op->kind != CMLP_DENSE) {
+        for (ptrdiff_t r = 0; r < rows; r++)
+            NAME(forward)(op, params, (const REAL *)x + r * x_stride, buffer + r * stride);
+        return;
+    }
+    const REAL *W = (const REAL *)params + op->weights;
+    const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
+    if (op->layout == CMLP_ROWS)
+        NAME(product)(rows, op->n_out, op->n_in, in, in_stride, 1, W, op->ld, b, z, stride, op->accumulate);
+    else
+        NAME(dots)(rows, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, stride, op->accumulate);
+    if (op->activation == CMLP_IDENTITY && op->z == op->out) return;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z + r * stride, out + r * stride);
+}
+
+/* δ of every row, ∂ℓ/∂in, and gradient += scale · inᵀ δ̃ (and its bias). scratch: rows + 1 padded vectors. */
+static ptrdiff_t NAME(batch_backward)(const cmlp_op *op, const void *params, void *gradient, double scale,
+                                      double clip_delta, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
+                                      const void *activations, void *errors, ptrdiff_t stride, void *scratch) {
+    const REAL *a = activations;
+    REAL *error = errors, *spare = scratch;
+    ptrdiff_t count = 0;
+    if (op->kind != CMLP_DENSE) {
+        for (ptrdiff_t r = 0; r < rows; r++)
+            NAME(backward)(op, params, gradient, scale, clip_delta, (const REAL *)x + r * x_stride, a + r * stride,
+                           error + r * stride, scratch);
+        return 0;
+    }
+    const ptrdiff_t width = (op->n_out + LANES - 1) / LANES * LANES;
+    const REAL *in = op->in < 0 ? (const REAL *)x : a + op->in, *W = (const REAL *)params + op->weights;
+    const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride;
+    REAL *G = (REAL *)gradient + op->weights, *d_clipped = spare + width, *d = error + op->z;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        REAL *row = d_clipped + r * width;
+        count += NAME(error_term)(op, a + r * stride + op->out, error + r * stride + op->out, d + r * stride,
+                                  (REAL)clip_delta, spare, row);
+        for (ptrdiff_t j = 0; j < width; j += LANES) NAME(store)(row + j, (REAL)scale * NAME(load)(row + j));
+    }
+    if (op->input_gradient != CMLP_NOT_WANTED) {
+        REAL *da = error + op->in;
+        const int add = op->input_gradient == CMLP_ACCUMULATE;
+        if (op->layout == CMLP_ROWS)
+            NAME(dots)(rows, op->n_in, op->n_out, d, stride, W, op->ld, NULL, da, stride, add);
+        else
+            NAME(product)(rows, op->n_in, op->n_out, d, stride, 1, W, op->ld, NULL, da, stride, add);
+    }
+    if (op->layout == CMLP_ROWS)
+        NAME(product)(op->n_in, width, rows, in, 1, in_stride, d_clipped, width, NULL, G, op->ld, 1);
+    else
+        NAME(product)(op->n_out, op->n_in, rows, d_clipped, 1, width, in, in_stride, NULL, G, op->ld, 1);
+    if (op->biases >= 0) {
+        REAL *g = (REAL *)gradient + op->biases;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t j = 0; j < width; j += LANES)
+                NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d_clipped + r * width + j));
+    }
+    return count;
+}
