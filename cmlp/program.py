@@ -30,7 +30,7 @@ DENSE, ACTIVATION, ADD = range(3)  # Operation.kind
 ROWS, COLUMNS = range(2)  # Operation.layout
 NOT_WANTED, ASSIGN, ACCUMULATE = range(3)  # Operation.input_gradient
 
-_LEAST_FOR_BLOCKS = 4096  # weights; measured: below, W_1 stays in the first-level cache and blocks cost more
+_LEAST_FOR_BLOCKS = 8192  # weights; measured: below, W_1 stays in the first-level cache and blocks cost more
 
 
 class Slice(NamedTuple):

@@ -215,7 +215,7 @@ cdef class Program:
             k.forward(&self.ops[i], params, x, activations)
 
     cdef double run_loss(self, const cmlp_kernels *k, ptrdiff_t size, const Samples *s, ptrdiff_t c,
-                         const void *x, double weight, Workspace w) noexcept nogil:
+                         const void *x, double weight, const Workspace *w) noexcept nogil:
         """ℓ of sample c, and weight · ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffer."""
         cdef const cmlp_op *last = &self.ops[self.n_ops - 1]
         cdef ptrdiff_t z_at = last.z if last.kind == CMLP_DENSE else last.in_
@@ -229,7 +229,7 @@ cdef class Program:
                       s.labels[c] if s.labels != NULL else -1, weight, w.errors + self.output * size)
 
     cdef double learn(self, const cmlp_kernels *k, ptrdiff_t size, const void *params, void *target, double scale,
-                      double clip_delta, const Samples *s, ptrdiff_t c, Workspace w,
+                      double clip_delta, const Samples *s, ptrdiff_t c, const Workspace *w,
                       ptrdiff_t *n_clipped) noexcept nogil:
         """Forward and backward for sample c; target += scale · (gradient of its clipped δ). Returns ℓ."""
         cdef const char *x = s.X + c * self.n_inputs * size
@@ -245,7 +245,7 @@ cdef class Program:
 
     cdef double run_batch(self, const cmlp_kernels *k, ptrdiff_t size, const void *params, void *gradient,
                           double share, double clip_delta, const Samples *s, ptrdiff_t start, ptrdiff_t stop,
-                          Workspace w, ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
+                          const Workspace *w, ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
         """Forward and backward for positions start..stop-1; gradient += share · Σ (gradient of the clipped δ).
 
         Returns Σ s_c ℓ_c; stops before the gradient of rows among which a loss is not finite.
@@ -262,7 +262,7 @@ cdef class Program:
                 weight = s.weights[c] if s.weights != NULL else 1.0
                 row.activations = w.activations + r * self.n_activations * size
                 row.errors = w.errors + r * self.n_activations * size
-                loss = self.run_loss(k, size, s, c, w.x + r * self.x_stride * size, weight, row)
+                loss = self.run_loss(k, size, s, c, w.x + r * self.x_stride * size, weight, &row)
                 if not isfinite(loss):
                     bad[0] = start + r
                     return total
@@ -274,7 +274,7 @@ cdef class Program:
         return total
 
     cdef void forward_rows(self, const cmlp_kernels *k, ptrdiff_t size, const void *params, const Samples *s,
-                           ptrdiff_t start, ptrdiff_t rows, Workspace w) noexcept nogil:
+                           ptrdiff_t start, ptrdiff_t rows, const Workspace *w) noexcept nogil:
         """Copies positions start..start+rows-1 of X, and runs them forward at once."""
         cdef ptrdiff_t r
         cdef int i
@@ -308,8 +308,8 @@ cdef class Program:
                 step_slice(k, size, state, op.biases, op.n_out, scale, rate, t, u, 0.0)
 
     cdef double train_plainly(self, const cmlp_kernels *k, ptrdiff_t size, char *params, const Samples *s,
-                              const double *rates, ptrdiff_t n_rates, Update u, Workspace w, ptrdiff_t *n_clipped,
-                              ptrdiff_t *bad) noexcept nogil:
+                              const double *rates, ptrdiff_t n_rates, Update u, const Workspace *w,
+                              ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
         """Plain per-sample SGD: each sample's δ goes straight into the weights. Returns Σ s_c ℓ_c."""
         cdef ptrdiff_t t, c
         cdef double total = 0.0, loss
@@ -324,8 +324,8 @@ cdef class Program:
         return total
 
     cdef double train_in_batches(self, const cmlp_kernels *k, ptrdiff_t size, State state, const Samples *s,
-                                 const double *rates, ptrdiff_t n_rates, ptrdiff_t first_step, Update u, Workspace w,
-                                 ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
+                                 const double *rates, ptrdiff_t n_rates, ptrdiff_t first_step, Update u,
+                                 const Workspace *w, ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
         """Any optimiser, any batch size: the gradient of a batch, then a step. Returns Σ s_c ℓ_c."""
         cdef ptrdiff_t t = 0, start = 0, stop, c
         cdef double total = 0.0, loss
@@ -350,7 +350,7 @@ cdef class Program:
         return total
 
     cdef double train_in_blocks(self, const cmlp_kernels *k, ptrdiff_t size, char *params, const Samples *s,
-                                const double *rates, ptrdiff_t n_rates, Update u, Workspace w,
+                                const double *rates, ptrdiff_t n_rates, Update u, const Workspace *w,
                                 ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
         """The same as `train_plainly`, with W_1 read and written once per block of samples; see block.h."""
         cdef const cmlp_op *op = &self.ops[0]
@@ -412,7 +412,8 @@ cdef class Program:
         cdef bint plain = update.is_plain
         cdef Samples s
         cdef State state
-        cdef Workspace w = self.split(<char *> &workspace[0], size, min(update.batch_size, <ptrdiff_t> CMLP_ROWS_AT_ONCE))
+        cdef ptrdiff_t rows = min(update.batch_size, <ptrdiff_t> CMLP_ROWS_AT_ONCE)
+        cdef Workspace w = self.split(<char *> &workspace[0], size, rows)
         state.params = <char *> &params[0]
         state.velocity = NULL if velocity is None else <char *> &velocity[0]
         state.squares = NULL if squares is None else <char *> &squares[0]
@@ -423,13 +424,13 @@ cdef class Program:
             s.n = order.shape[0]
         with nogil:
             if plain and self.in_blocks:
-                loss = self.train_in_blocks(k, size, state.params, &s, &rates[0], rates.shape[0], update, w,
+                loss = self.train_in_blocks(k, size, state.params, &s, &rates[0], rates.shape[0], update, &w,
                                             &n_clipped, &bad)
             elif plain:
-                loss = self.train_plainly(k, size, state.params, &s, &rates[0], rates.shape[0], update, w,
+                loss = self.train_plainly(k, size, state.params, &s, &rates[0], rates.shape[0], update, &w,
                                           &n_clipped, &bad)
             else:
-                loss = self.train_in_batches(k, size, state, &s, &rates[0], rates.shape[0], first_step, update, w,
+                loss = self.train_in_batches(k, size, state, &s, &rates[0], rates.shape[0], first_step, update, &w,
                                              &n_clipped, &bad)
         return loss, n_clipped, bad
 
@@ -452,7 +453,7 @@ cdef class Program:
                 if activations is not None:
                     w.activations = <char *> &activations[c, 0]
                     w.errors = <char *> &errors[c, 0]
-                loss += self.learn(k, sizeof(floating), &params[0], &gradient[0], scale, INFINITY, &s, c, w,
+                loss += self.learn(k, sizeof(floating), &params[0], &gradient[0], scale, INFINITY, &s, c, &w,
                                    &n_clipped) * (s.weights[c] if s.weights != NULL else 1.0)
         return loss
 
@@ -473,7 +474,7 @@ cdef class Program:
                 if rows == 1:
                     self.run_forward(k, &params[0], &X[start, 0], w.activations)
                 else:
-                    self.forward_rows(k, size, &params[0], &s, start, rows, w)
+                    self.forward_rows(k, size, &params[0], &s, start, rows, &w)
                 for r in range(rows):
                     memcpy(&out[start + r, 0], w.activations + (r * self.n_activations + self.output) * size,
                            self.n_outputs * size)
@@ -503,11 +504,11 @@ cdef class Program:
             for c in range(s.n):
                 r = c % CMLP_ROWS_AT_ONCE
                 if r == 0:
-                    self.forward_rows(k, size, &params[0], &s, c, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), w)
+                    self.forward_rows(k, size, &params[0], &s, c, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), &w)
                 weight = s.weights[c] if s.weights != NULL else 1.0
                 row.activations = w.activations + r * self.n_activations * size
                 row.errors = w.errors + r * self.n_activations * size
-                loss += weight * self.run_loss(k, size, &s, c, &X[c, 0], 1.0, row)
+                loss += weight * self.run_loss(k, size, &s, c, &X[c, 0], 1.0, &row)
                 a = <const floating *> row.activations + self.output
                 y = NULL
                 if s.Y != NULL:
@@ -609,7 +610,7 @@ cdef class OneRow:
                 s.Y = <const char *> self.data_of(k, y, self.program.n_outputs)
             if s.Y == NULL:
                 return None
-        loss = self.program.learn(k, self.size, self.params, self.params, -self.rate, psi, &s, 0, self.w, &n_clipped)
+        loss = self.program.learn(k, self.size, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
         return loss if isfinite(loss) else None  # nothing was learnt then
 
 

@@ -60,7 +60,7 @@ INLINE void NAME(activate)(int activation, ptrdiff_t n, REAL alpha, const REAL *
 
 /* δ = J_fᵀ ∂ℓ/∂a for one vector of elements, f' in terms of a. For softmax J = diag(a) - a aᵀ, so δ = a (da - a·da),
  * with `dot` = a·da. */
-INLINE VEC NAME(activation_backward)(int activation, VEC a, VEC da, REAL alpha, REAL dot) {
+INLINE VEC NAME(activation_backward)(const int activation, VEC a, VEC da, REAL alpha, REAL dot) {
     switch (activation) {
     case CMLP_RELU: return (VEC)((a > (REAL)0) & (IVEC)da);
     case CMLP_LEAKY_RELU: return NAME(select)(a > (REAL)0, da, da * alpha);
@@ -187,9 +187,10 @@ static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, 
 
 /* One pass over W (n_in, ld) by rows, four rows at a time: da_i (+)= W_i · δ with the weights as they are, then
  * G_i += scale a_i δ̃. G may be W itself (the per-sample update). δ and δ̃ end in zeros up to ld. */
-INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *W, REAL *G, REAL scale, const REAL *a, const REAL *d,
+INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *read, REAL *G, REAL scale, const REAL *a, const REAL *d,
                                 const REAL *d_clipped, REAL *da, const int want_da, const int in_place) {
     const ptrdiff_t ld = op->ld, n_out = op->n_out;
+    const REAL *W = in_place ? G : read;
     ptrdiff_t i = 0;
     for (; i + 4 <= op->n_in; i += 4, W += 4 * ld, G += 4 * ld) {
         const REAL a0 = scale * a[i], a1 = scale * a[i + 1], a2 = scale * a[i + 2], a3 = scale * a[i + 3];
@@ -224,8 +225,9 @@ INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *W, REAL *G, REAL 
 }
 
 /* The same for W (n_out, ld) by columns: a vector of inputs at a time, da = Σ_j δ_j W_j. d_scaled = scale δ̃. */
-INLINE void NAME(columns_step)(const cmlp_op *op, const REAL *W, REAL *G, ptrdiff_t i, const VEC *a, const REAL *d,
+INLINE void NAME(columns_step)(const cmlp_op *op, const REAL *read, REAL *G, ptrdiff_t i, const VEC *a, const REAL *d,
                                const REAL *d_scaled, VEC *da, const int want_da, const int in_place, const int U) {
+    const REAL *W = in_place ? G : read;
 #pragma GCC unroll 4
     for (int u = 0; u < U; u++) da[u] = (VEC){0};
     for (ptrdiff_t j = 0; j < op->n_out; j++) {
@@ -262,14 +264,13 @@ INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, co
 
 /* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; δ̃ into d_clipped. Returns the number of
  * clipped elements. */
-static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
-                                  REAL *d_clipped) {
+INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
+                                  REAL *d_clipped, const int activation) {
     const ptrdiff_t n = op->n_out;
-    const int activation = op->fused ? CMLP_IDENTITY : op->activation;
-    const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0;
+    const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0, alpha = (REAL)op->alpha;
     IVEC clipped = {0};
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        VEC delta = NAME(activation_backward)(activation, NAME(load)(a + j), NAME(load)(da + j), (REAL)op->alpha, dot);
+        VEC delta = NAME(activation_backward)(activation, NAME(load)(a + j), NAME(load)(da + j), alpha, dot);
         if (n - j < LANES) delta = (VEC)((IVEC)delta & NAME(first_lanes)(n - j));
         IVEC above = delta > psi, below = delta < -psi; /* false for NaN, which stays */
         clipped += above + below;                       /* a true lane is -1 */
@@ -281,6 +282,18 @@ static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *
     ptrdiff_t count = 0;
     for (ptrdiff_t lane = 0; lane < LANES; lane++) count -= (ptrdiff_t)clipped[lane];
     return count;
+}
+
+static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
+                                  REAL *d_clipped) {
+    switch (op->fused ? CMLP_IDENTITY : op->activation) { /* one loop for each: no choice per vector */
+    case CMLP_RELU: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_RELU);
+    case CMLP_LEAKY_RELU: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_LEAKY_RELU);
+    case CMLP_SIGMOID: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_SIGMOID);
+    case CMLP_TANH: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_TANH);
+    case CMLP_SOFTMAX: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_SOFTMAX);
+    default: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_IDENTITY);
+    }
 }
 
 static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REAL *target, REAL scale, REAL psi,
