@@ -57,7 +57,7 @@ class Gradients:
     deltas : list of ndarray, shape (M, n_out)
         δ_k = ∂ℓ/∂z_k of every sample (times its sample weight).
     net_inputs, activations : list of ndarray, shape (M, n_out)
-        z_k and a_k of every sample.
+        z_k and a_k of every sample; for a linear layer that is a branch of `add`, the sum that it adds to.
     loss : float
         E, the mean or the sum of ℓ.
 
@@ -467,7 +467,7 @@ class Network:
         2
         """
         return {
-            "kind": type(self).__name__,
+            "kind": next(kind.__name__ for kind in type(self).__mro__ if kind in _known_kinds().values()),
             "layers": layer_to_config(self.layers),
             "n_inputs": self.n_inputs,
             "loss": self.loss,
@@ -490,9 +490,7 @@ class Network:
         MLP([2, 1], loss='squared_error')
         """
         fields = dict(config) if isinstance(config, dict) else {}
-        known: list[type[Network]] = [Network, *Network.__subclasses__()]
-        kinds = {kind.__name__: kind for kind in known}
-        kind = kinds.get(str(fields.pop("kind", None)))
+        kind = _known_kinds().get(str(fields.pop("kind", None)))
         if kind is None or set(fields) != {"layers", "n_inputs", "loss", "dtype"}:
             raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
         layers = layer_from_config(fields.pop("layers"))
@@ -551,6 +549,12 @@ class Network:
     def __repr__(self) -> str:
         """Show the composition."""
         return f"Network({self.layers!r}, n_inputs={self.n_inputs}, loss={self.loss!r})"
+
+
+def _known_kinds() -> dict[str, type[Network]]:
+    """Network and the classes that the package derives from it, by name; users' subclasses are saved as these."""
+    kinds: list[type[Network]] = [Network, *Network.__subclasses__()]
+    return {kind.__name__: kind for kind in kinds if kind.__module__.startswith("cmlp.")}
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:

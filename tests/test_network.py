@@ -330,6 +330,17 @@ class Mine(cmlp.MLP):
     """A user's own kind of MLP."""
 
 
+def test_a_subclass_is_saved_as_the_class_it_derives_from(tmp_path):
+    class Mine(cmlp.MLP):
+        pass
+
+    net = Mine([2, 3, 1], seed=0)
+    net.save(tmp_path / "net.cmlp")
+    loaded = cmlp.load(tmp_path / "net.cmlp")
+    assert type(loaded) is cmlp.MLP
+    np.testing.assert_array_equal(loaded.predict([[1, 2]]), net.predict([[1, 2]]))
+
+
 def test_a_subclass_can_be_copied():
     net = Mine([3, 2, 1], seed=0)
     twin = copy.deepcopy(net)
