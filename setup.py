@@ -10,6 +10,7 @@ from setuptools import Extension, setup
 compile_args = [
     "-std=gnu17",
     "-O3",
+    "-pthread",
     "-fopenmp-simd",  # `omp simd` loops only: no OpenMP run time
     "-fno-trapping-math",  # lets comparisons become selects
     "-fno-math-errno",
@@ -38,8 +39,8 @@ if sys.platform == "win32":
 
 core = Extension(
     "cmlp._core",
-    sources=["src/_core.pyx", "src/kernels/kernels.c"],
-    include_dirs=["src", numpy.get_include()],
+    sources=["src/_core.pyx", "src/kernels/kernels.c", "src/kernels/threads.c"],
+    include_dirs=["src", "cmlp", numpy.get_include()],
     libraries=["m"],
     define_macros=macros,
     extra_compile_args=compile_args,

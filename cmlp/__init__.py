@@ -18,6 +18,19 @@ from cmlp.training import DivergenceError, History
 
 __version__ = "0.1.0"
 
+
+def get_include() -> str:
+    """Return the folder of `cmlp.h`, for C code that uses `Network.capsule`.
+
+    Examples
+    --------
+    >>> import os
+    >>> os.path.exists(os.path.join(get_include(), "cmlp.h"))
+    True
+    """
+    return __path__[0]
+
+
 __all__ = [
     "MLP",
     "SGD",
@@ -35,6 +48,7 @@ __all__ = [
     "chain",
     "concatenate",
     "datasets",
+    "get_include",
     "load",
     "schedules",
 ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
+MOST_THREADS: int
 
 _Real: TypeAlias = NDArray[Any]  # float32 or float64, the same in all arguments of a call
 
@@ -19,18 +20,6 @@ def first_nonfinite(values: _Real) -> int: ...
 def activate(activation: int, alpha: float, z: _Real, a: _Real) -> None: ...
 
 class Update:
-    batch_size: int
-    mean: bool
-    nesterov: bool
-    clip_delta: float
-    clip_value: float
-    clip_norm: float
-    weight_decay: float
-    momentum: float
-    adam: bool
-    beta1: float
-    beta2: float
-    eps: float
     def __init__(
         self,
         *,
@@ -48,16 +37,24 @@ class Update:
         eps: float = 0.0,
     ) -> None: ...
     @property
+    def batch_size(self) -> int: ...
+    @property
+    def mean(self) -> bool: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
     def is_plain(self) -> bool: ...
 
 class Program:
-    n_inputs: int
-    n_outputs: int
-    n_activations: int
-    n_parameters: int
-    width: int
-    x_stride: int
     in_blocks: bool
+    @property
+    def n_outputs(self) -> int: ...
+    @property
+    def n_activations(self) -> int: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def width(self) -> int: ...
     def __init__(
         self,
         ops: Sequence[Any],
@@ -66,6 +63,7 @@ class Program:
         n_outputs: int,
         n_activations: int,
         n_parameters: int,
+        n_deltas: int,
         width: int,
         x_stride: int,
         output: int,
@@ -73,7 +71,7 @@ class Program:
         fused: bool,
         in_blocks: bool,
     ) -> None: ...
-    def workspace_size(self, rows: int) -> int: ...
+    def workspace_size(self, rows: int, n_threads: int = 1) -> int: ...
     def train(
         self,
         params: _Real,
@@ -89,6 +87,7 @@ class Program:
         squares: _Real | None,
         gradient: _Real | None,
         workspace: _Real,
+        n_threads: int = 1,
     ) -> tuple[float, int, int]: ...
     def gradients(
         self,
@@ -103,7 +102,7 @@ class Program:
         errors: _Real | None,
         workspace: _Real,
     ) -> float: ...
-    def predict(self, params: _Real, X: _Real, out: _Real, workspace: _Real) -> None: ...
+    def predict(self, params: _Real, X: _Real, out: _Real, workspace: _Real, n_threads: int = 1) -> None: ...
     def forward(self, params: _Real, X: _Real, activations: _Real) -> None: ...
     def evaluate(
         self,
@@ -120,3 +119,5 @@ class OneRow:
     def __init__(self, program: Program, parameters: _Real, workspace: _Real) -> None: ...
     def predict(self, x: Any) -> _Real | None: ...
     def learn(self, x: Any, y: Any, clip_delta: Any) -> float | None: ...
+
+def embed(program: Program, parameters: _Real, workspace: _Real) -> Any: ...

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._checks import check_count, check_name, check_number
-from cmlp._core import Update, first_nonfinite
+from cmlp._core import MOST_THREADS, Update, first_nonfinite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,14 +111,49 @@ def make_update(
     )
 
 
+def check_threads(n_threads: int | str) -> int | None:
+    """Return the number of threads, or None for "auto"."""
+    if isinstance(n_threads, str):
+        check_name(n_threads, ["auto"], "n_threads")
+        return None
+    return min(check_count(n_threads, "n_threads"), MOST_THREADS)
+
+
+def available_processors() -> int:
+    """Return how many processors this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, MOST_THREADS)
+
+
+class Crossover:
+    """Finds out whether all processors are faster than one, for "auto": the numbers are the same either way."""
+
+    def __init__(self, n_threads: int | None, batch_size: int) -> None:
+        most = available_processors() if n_threads is None else n_threads
+        self.most = min(most, -(-batch_size // 4))  # rows go to threads by fours
+        self._best = {self.most: math.inf} if n_threads is not None else {1: math.inf, self.most: math.inf}
+        self._trials = [] if len(self._best) == 1 else [1, self.most] * 3
+
+    def next(self) -> int:
+        """Return how many threads the next chunk gets: each choice in turn at first, then the faster."""
+        return self._trials[0] if self._trials else min(self._best, key=lambda n: self._best[n])
+
+    def took(self, n_threads: int, seconds_per_sample: float) -> None:
+        """Take note of how long a chunk took."""
+        if self._trials:
+            self._trials.pop(0)
+            self._best[n_threads] = min(self._best[n_threads], seconds_per_sample)
+
+
 class Run:
     """The memory of one training call: scratch, a gradient if one is needed, and a copy of the last good state."""
 
-    def __init__(self, network: Network, samples: Samples, update: Update) -> None:
+    def __init__(self, network: Network, samples: Samples, update: Update, n_threads: int | None = 1) -> None:
         self.network = network
         self.samples = samples
         self.update = update
-        self._workspace = network._new_workspace(update.batch_size)
+        self._threads = Crossover(n_threads, update.batch_size)
+        self._workspace = network._new_workspace(update.batch_size, self._threads.most)
         self._gradient = None if update.is_plain else network._new_parameters()
         self._saved: list[NDArray[Any]] = []
         self._saved_steps = 0
@@ -138,6 +174,7 @@ class Run:
             first, last = start // batch, -(-stop // batch)  # steps
             step_rates = rates if len(rates) == 1 else rates[first:last]
             network.n_steps += last - first  # before the call: Ctrl-C during it is raised right after it
+            n_threads, began = self._threads.next(), time.perf_counter()
             loss, clipped, bad = network._program.train(
                 network._parameters,
                 part.X,
@@ -152,7 +189,9 @@ class Run:
                 network._state.get("squares"),
                 self._gradient,
                 self._workspace,
+                n_threads,
             )
+            self._threads.took(n_threads, (time.perf_counter() - began) / (stop - start))
             result.loss_sum += loss
             result.weight += part.total_weight(visits)
             result.clipped += clipped

@@ -10,8 +10,8 @@ import numpy as np
 
 from cmlp import training
 from cmlp._checks import check_count, check_name, finite_array, numeric_array, shown
-from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow
-from cmlp._run import REDUCTIONS, Samples
+from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
+from cmlp._run import REDUCTIONS, Samples, available_processors, check_threads
 from cmlp.data import check_inputs, check_row, check_targets, check_weights
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Chain, Dense, Layer, dense_layers, layer_from_config, layer_to_config
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+_LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
 
 
 class Scores(NamedTuple):
@@ -166,9 +168,10 @@ class Network:
         """Return a zeroed vector of the parameters' layout."""
         return _aligned_zeros(self._program.n_parameters, self.dtype)
 
-    def _new_workspace(self, rows: int) -> NDArray[Any]:
-        """Return the scratch that one call of the core computes in, for so many samples or a full batch's share."""
-        return _aligned_zeros(self._program.workspace_size(min(rows, ROWS_AT_ONCE)), self.dtype)
+    def _new_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
+        """Return the scratch that one call of the core computes in, for so many samples or as many as go at once."""
+        size = self._program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
+        return _aligned_zeros(size, self.dtype)
 
     def _views(self, parameters: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout."""
@@ -221,12 +224,15 @@ class Network:
 
     # ------------------------------------------------------------------------------------------- prediction
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike, *, n_threads: int | str = 1) -> NDArray[Any]:
         """Return the outputs ŷ.
 
         Parameters
         ----------
         X : array-like, shape (M, n_inputs)
+        n_threads : int or "auto", default 1
+            Threads among which the rows are divided; "auto": all processors if there is enough to do. The numbers do
+            not depend on it.
 
         Returns
         -------
@@ -235,14 +241,17 @@ class Network:
         Examples
         --------
         >>> import cmlp
-        >>> import numpy as np
         >>> net = cmlp.MLP([2, 1], init=[[[20], [20]]], bias_init=[[-30]], loss="binary_cross_entropy")
         >>> net.predict([[0, 0], [0, 1], [1, 0], [1, 1]]).round(3).ravel()
         array([0., 0., 0., 1.], dtype=float32)
         """
         X = check_inputs(X, self.n_inputs, self.dtype)
+        wanted = check_threads(n_threads)
+        if wanted is None:
+            wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
+        threads = min(wanted, -(-len(X) // ROWS_AT_ONCE))
         out = np.empty((len(X), self.n_outputs), self.dtype)
-        self._program.predict(self._parameters, X, out, self._new_workspace(len(X)))
+        self._program.predict(self._parameters, X, out, self._new_workspace(len(X), threads), threads)
         return out
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
@@ -456,6 +465,25 @@ class Network:
         from cmlp.persistence import save  # which needs this module
 
         save(self, path)
+
+    def capsule(self) -> Any:
+        """Return a capsule through which other compiled code predicts and learns with no Python in the call.
+
+        It holds a `cmlp_network *`, declared in `cmlp.h` (in the folder `cmlp.get_include()`), which works on this
+        network's live parameters, does plain SGD, and needs no GIL. One capsule is for one thread at a time.
+
+        Returns
+        -------
+        capsule
+            Named "cmlp.network"; the pointer in it is valid as long as the capsule lives.
+
+        Examples
+        --------
+        >>> import cmlp
+        >>> type(cmlp.MLP([2, 1]).capsule()).__name__
+        'PyCapsule'
+        """
+        return embed(self._program, self._parameters, self._new_workspace(1))
 
     def config(self) -> dict[str, Any]:
         """Return the architecture as a dict of JSON values.

@@ -57,6 +57,7 @@ class Operation:
     weights: int = -1
     ld: int = 0
     biases: int = -1
+    delta: int = 0
     input_gradient: int = NOT_WANTED
     fused: bool = False
 
@@ -78,7 +79,7 @@ class Lowering:
     ----------
     operations : list of Operation
         In the order in which they run forward.
-    n_activations, n_parameters : int
+    n_activations, n_parameters, n_deltas : int
         Elements handed out so far, each slot padded to whole cache lines.
     """
 
@@ -87,6 +88,7 @@ class Lowering:
         self.operations: list[Operation] = []
         self.n_activations = 0
         self.n_parameters = 0
+        self.n_deltas = 0
         self.n_inputs = n_inputs
         self.output = self._lower(layers, Slice(-1, n_inputs), None)
         if not any(op.kind == DENSE for op in self.operations):
@@ -107,6 +109,7 @@ class Lowering:
             n_outputs=self.output.size,
             n_activations=self._padded(self.n_activations) + self.lanes,  # vector loads may run past a slice
             n_parameters=self.n_parameters,
+            n_deltas=self.n_deltas,
             width=self._padded(max(op.n_out for op in self.operations)),
             x_stride=self._padded(self.n_inputs),
             output=self.output.offset,
@@ -237,8 +240,10 @@ class Lowering:
                 weights,
                 ld,
                 biases,
+                self.n_deltas,
             )
         )
+        self.n_deltas += self._padded(n_out)
         return out
 
     def _layout(self, n_in: int, n_out: int) -> int:

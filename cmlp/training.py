@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cmlp._checks import check_count, check_name, check_number, numeric_array, shown
-from cmlp._run import Pass, Run, Samples, make_update
+from cmlp._run import Pass, Run, Samples, check_threads, make_update
 from cmlp.data import ORDERS, check_row, check_targets, sample_order, split_validation
 from cmlp.optimizers import Optimizer, as_optimizer
 
@@ -123,6 +123,7 @@ def fit(
     max_seconds: float | None = None,
     callbacks: Iterable[Callable[[Network, History], object]] = (),
     progress: bool = False,
+    n_threads: int | str = 1,
 ) -> History:
     """Train on X, y, going on from the present parameters.
 
@@ -165,6 +166,9 @@ def fit(
         Each is called as f(network, history) after every epoch; training stops if one returns True.
     progress : bool, default False
         Write a line per epoch to standard error.
+    n_threads : int or "auto", default 1
+        Threads among which each batch is divided; "auto" measures whether all processors are faster than one.
+        Per-sample training (batch_size=1) is sequential and uses one. The numbers do not depend on it.
 
     Returns
     -------
@@ -197,11 +201,12 @@ def fit(
     new_optimizer = self.optimizer if optimizer is None else as_optimizer(optimizer)
     kept, held_out = _split(self, samples, validation)
     n_kept = len(samples.X) if kept is None else len(kept)
+    threads = check_threads(n_threads)
     update = make_update(new_optimizer, n_kept, batch_size, reduction, clip_delta, clip_value, clip_norm)
     if optimizer is not None:
         self._set_optimizer(new_optimizer)
 
-    run = Run(self, samples, update)
+    run = Run(self, samples, update, threads)
     history = History()
     deadline += time.perf_counter()
     try:

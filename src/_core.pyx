@@ -6,6 +6,8 @@ It trusts its inputs (shapes, dtypes, finite values, sizes of buffers): the Pyth
 import os
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cython cimport floating
 from libc.math cimport INFINITY, isfinite, sqrt
 from libc.stddef cimport ptrdiff_t
@@ -14,15 +16,17 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ALIGN, CMLP_BLOCK, CMLP_ROWS_AT_ONCE, CMLP_BINARY_CROSS_ENTROPY, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_ROWS, cmlp_highest_level, cmlp_kernels,
-    cmlp_op, cmlp_table,
+    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_MOST_THREADS,
+    CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels, cmlp_network, cmlp_op, cmlp_run_team,
+    cmlp_table, cmlp_wait_for_team,
 )
 
 cnp.import_array()
 
 LEVELS = ("baseline", "avx2", "avx512")
 ALIGN = CMLP_ALIGN  # bytes
-ROWS_AT_ONCE = CMLP_ROWS_AT_ONCE  # of a batch
+ROWS_AT_ONCE = CMLP_ROWS_AT_ONCE  # of a batch, per thread
+MOST_THREADS = CMLP_MOST_THREADS
 
 cdef int _level = cmlp_highest_level()
 
@@ -78,66 +82,46 @@ def activate(int activation, double alpha, const floating[::1] z, floating[::1] 
         k.activate(activation, a.shape[0], alpha, &z[0], &a[0])
 
 
+include "loops.pxi"
+
+
 cdef class Update:
     """How gradients become steps: the settings of one training run.
 
     Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. With `adam` the
     moments' decay rates are beta1 and beta2; else momentum and nesterov count.
     """
-    cdef readonly ptrdiff_t batch_size
-    cdef readonly bint mean, nesterov, adam
-    cdef readonly double clip_delta, clip_value, clip_norm, momentum, weight_decay, beta1, beta2, eps
+    cdef Settings settings
 
     def __init__(self, *, ptrdiff_t batch_size=1, bint mean=True, double clip_delta=INFINITY,
                  double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, double momentum=0.0,
                  bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0):
-        self.batch_size = batch_size
-        self.mean = mean
-        self.clip_delta = clip_delta
-        self.clip_value = clip_value
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.adam = adam
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.eps = eps
+        self.settings = Settings(
+            batch_size=batch_size, mean=mean, nesterov=nesterov, adam=adam, clip_delta=clip_delta,
+            clip_value=clip_value, clip_norm=clip_norm, momentum=momentum, weight_decay=weight_decay, beta1=beta1,
+            beta2=beta2, eps=eps)
+
+    @property
+    def batch_size(self):
+        """Samples per step."""
+        return self.settings.batch_size
+
+    @property
+    def mean(self):
+        """Whether a batch's gradient is the mean over its samples, not the sum."""
+        return self.settings.mean
+
+    @property
+    def weight_decay(self):
+        """λ."""
+        return self.settings.weight_decay
 
     @property
     def is_plain(self):
         """Whether one sample's δ can go straight into the weights, without a gradient buffer."""
-        return (self.batch_size == 1 and not self.adam and self.momentum == 0.0 and self.weight_decay == 0.0
-                and self.clip_value == INFINITY and self.clip_norm == INFINITY)
-
-
-# Where one worker computes: `rows` samples at a time.
-cdef struct Workspace:
-    char *activations  # (rows, n_activations)
-    char *errors  # (rows, n_activations)
-    char *x  # (rows, x_stride) own copies of the samples of a batch
-    char *scratch  # (rows + 2, width)
-    char *updates  # per-sample SGD in blocks: U (CMLP_BLOCK, width), Z (the same), G
-    char *products
-    char *gram
-
-
-# The parameters and what a step changes with them; NULL: not needed.
-cdef struct State:
-    char *params
-    char *velocity  # momentum, or Adam's first moment
-    char *squares  # Adam's second moment
-    char *gradient
-
-
-# The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL.
-cdef struct Samples:
-    const char *X
-    const char *Y
-    const int64_t *labels
-    const int64_t *order
-    const double *weights
-    ptrdiff_t n
+        cdef Settings *u = &self.settings
+        return (u.batch_size == 1 and not u.adam and u.momentum == 0.0 and u.weight_decay == 0.0
+                and u.clip_value == INFINITY and u.clip_norm == INFINITY)
 
 
 cdef class Program:
@@ -146,9 +130,9 @@ cdef class Program:
     Parameters
     ----------
     ops : sequence of objects with the attributes of `cmlp_op` (kernels.h)
-    n_inputs, n_outputs, n_activations, n_parameters, width, x_stride : int
-        Elements of x, of ŷ, of the activation buffer, of the parameter vector, of the widest layer and of an own copy
-        of x; the buffers' sizes include their padding.
+    n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride : int
+        Elements of x, of ŷ, of the activation buffer, of the parameter vector, of the δ of all dense layers, of the
+        widest layer and of an own copy of x; the buffers' sizes include their padding.
     output : int
         Where ŷ lies in the activation buffer.
     loss : int
@@ -158,244 +142,78 @@ cdef class Program:
         Whether plain per-sample SGD takes the first operation's samples in blocks (block.h), which gives the same
         numbers but for rounding; only if no other operation reads x.
     """
-    cdef cmlp_op *ops
-    cdef int n_ops, loss
-    cdef bint fused
-    cdef public bint in_blocks  # per-sample SGD in blocks
-    cdef ptrdiff_t output
-    cdef readonly ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, width, x_stride
+    cdef Net net
 
     def __cinit__(self, ops, *, ptrdiff_t n_inputs, ptrdiff_t n_outputs, ptrdiff_t n_activations,
-                  ptrdiff_t n_parameters, ptrdiff_t width, ptrdiff_t x_stride, ptrdiff_t output, int loss,
-                  bint fused, bint in_blocks):
-        self.ops = <cmlp_op *> calloc(len(ops), sizeof(cmlp_op))
-        if self.ops == NULL:
+                  ptrdiff_t n_parameters, ptrdiff_t n_deltas, ptrdiff_t width, ptrdiff_t x_stride, ptrdiff_t output,
+                  int loss, bint fused, bint in_blocks):
+        self.net = Net(
+            ops=<cmlp_op *> calloc(len(ops), sizeof(cmlp_op)), n_ops=len(ops), loss=loss, fused=fused,
+            in_blocks=in_blocks, n_inputs=n_inputs, n_outputs=n_outputs, n_activations=n_activations,
+            n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride, output=output, k=NULL,
+            size=0)
+        if self.net.ops == NULL:
             raise MemoryError("no memory for the program's operations")
-        self.n_ops = len(ops)
         for i, op in enumerate(ops):
-            self.ops[i] = cmlp_op(
+            self.net.ops[i] = cmlp_op(
                 kind=op.kind, activation=op.activation, layout=op.layout, accumulate=op.accumulate,
                 input_gradient=op.input_gradient, fused=op.fused, n_in=op.n_in, n_out=op.n_out, in_=op.source,
-                z=op.z, out=op.out, weights=op.weights, ld=op.ld, biases=op.biases, alpha=op.alpha)
-        self.n_inputs = n_inputs
-        self.n_outputs = n_outputs
-        self.n_activations = n_activations
-        self.n_parameters = n_parameters
-        self.width = width
-        self.x_stride = x_stride
-        self.output = output
-        self.loss = loss
-        self.fused = fused
-        self.in_blocks = in_blocks
+                z=op.z, out=op.out, weights=op.weights, ld=op.ld, biases=op.biases, delta=op.delta, alpha=op.alpha)
 
     def __dealloc__(self):
-        free(self.ops)
+        free(self.net.ops)
 
-    def workspace_size(self, ptrdiff_t rows):
-        """Elements of a workspace for calls that take `rows` samples at a time (at most ROWS_AT_ONCE)."""
-        return (rows * (2 * self.n_activations + self.x_stride) + (rows + 2) * self.width
-                + 3 * CMLP_BLOCK * self.width + CMLP_BLOCK * CMLP_BLOCK)
+    @property
+    def n_outputs(self):
+        """Elements of ŷ."""
+        return self.net.n_outputs
 
-    cdef Workspace split(self, char *workspace, ptrdiff_t size, ptrdiff_t rows) noexcept nogil:
-        cdef Workspace w
-        w.activations = workspace
-        w.errors = w.activations + rows * self.n_activations * size
-        w.x = w.errors + rows * self.n_activations * size
-        w.scratch = w.x + rows * self.x_stride * size
-        w.updates = w.scratch + (rows + 2) * self.width * size
-        w.products = w.updates + CMLP_BLOCK * self.width * size
-        w.gram = w.products + CMLP_BLOCK * self.width * size
-        return w
+    @property
+    def n_activations(self):
+        """Elements of the activation buffer, padding included."""
+        return self.net.n_activations
 
-    cdef void run_forward(self, const cmlp_kernels *k, const void *params, const void *x,
-                          char *activations, int first=0) noexcept nogil:
-        """a_k = f_k(W_kᵀ a_{k-1} + b_k) for k = 1..N, whatever the composition."""
-        cdef int i
-        for i in range(first, self.n_ops):
-            k.forward(&self.ops[i], params, x, activations)
+    @property
+    def n_parameters(self):
+        """Elements of the parameter vector, padding included."""
+        return self.net.n_parameters
 
-    cdef double run_loss(self, const cmlp_kernels *k, ptrdiff_t size, const Samples *s, ptrdiff_t c,
-                         const void *x, double weight, const Workspace *w) noexcept nogil:
-        """ℓ of sample c, and weight · ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffer."""
-        cdef const cmlp_op *last = &self.ops[self.n_ops - 1]
-        cdef ptrdiff_t z_at = last.z if last.kind == CMLP_DENSE else last.in_
-        cdef const void *z = w.activations + z_at * size
-        if z_at < 0:
-            z = x
-        cdef const void *y = NULL
-        if s.Y != NULL:
-            y = s.Y + c * self.n_outputs * size
-        return k.loss(self.loss, self.fused, self.n_outputs, z, w.activations + self.output * size, y,
-                      s.labels[c] if s.labels != NULL else -1, weight, w.errors + self.output * size)
+    @property
+    def width(self):
+        """Elements of the widest layer, padding included."""
+        return self.net.width
 
-    cdef double learn(self, const cmlp_kernels *k, ptrdiff_t size, const void *params, void *target, double scale,
-                      double clip_delta, const Samples *s, ptrdiff_t c, const Workspace *w,
-                      ptrdiff_t *n_clipped) noexcept nogil:
-        """Forward and backward for sample c; target += scale · (gradient of its clipped δ). Returns ℓ."""
-        cdef const char *x = s.X + c * self.n_inputs * size
-        cdef double weight = s.weights[c] if s.weights != NULL else 1.0
-        cdef int i
-        self.run_forward(k, params, x, w.activations)
-        cdef double loss = self.run_loss(k, size, s, c, x, weight, w)
-        if isfinite(loss):
-            for i in range(self.n_ops - 1, -1, -1):
-                n_clipped[0] += k.backward(&self.ops[i], params, target, scale, clip_delta, x, w.activations,
-                                           w.errors, w.scratch)
-        return loss
+    @property
+    def in_blocks(self):
+        """Whether plain per-sample SGD takes the samples in blocks; tests set it."""
+        return self.net.in_blocks
 
-    cdef double run_batch(self, const cmlp_kernels *k, ptrdiff_t size, const void *params, void *gradient,
-                          double share, double clip_delta, const Samples *s, ptrdiff_t start, ptrdiff_t stop,
-                          const Workspace *w, ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
-        """Forward and backward for positions start..stop-1; gradient += share · Σ (gradient of the clipped δ).
+    @in_blocks.setter
+    def in_blocks(self, bint in_blocks):
+        self.net.in_blocks = in_blocks
 
-        Returns Σ s_c ℓ_c; stops before the gradient of rows among which a loss is not finite.
-        """
-        cdef ptrdiff_t rows, r, c
-        cdef double total = 0.0, loss, weight
-        cdef Workspace row
-        cdef int i
-        while start < stop:
-            rows = min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, stop - start)
-            self.forward_rows(k, size, params, s, start, rows, w)
-            for r in range(rows):
-                c = sample_at(s, start + r)
-                weight = s.weights[c] if s.weights != NULL else 1.0
-                row.activations = w.activations + r * self.n_activations * size
-                row.errors = w.errors + r * self.n_activations * size
-                loss = self.run_loss(k, size, s, c, w.x + r * self.x_stride * size, weight, &row)
-                if not isfinite(loss):
-                    bad[0] = start + r
-                    return total
-                total += loss * weight
-            for i in range(self.n_ops - 1, -1, -1):
-                n_clipped[0] += k.batch_backward(&self.ops[i], params, gradient, share, clip_delta, rows, w.x,
-                                                 self.x_stride, w.activations, w.errors, self.n_activations, w.scratch)
-            start += rows
-        return total
+    def workspace_size(self, ptrdiff_t rows, int n_threads=1):
+        """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
+        return (rows * (2 * self.net.n_activations + self.net.x_stride + self.net.n_deltas)
+                + (2 * n_threads + 3 * CMLP_BLOCK) * self.net.width + CMLP_BLOCK * CMLP_BLOCK)
 
-    cdef void forward_rows(self, const cmlp_kernels *k, ptrdiff_t size, const void *params, const Samples *s,
-                           ptrdiff_t start, ptrdiff_t rows, const Workspace *w) noexcept nogil:
-        """Copies positions start..start+rows-1 of X, and runs them forward at once."""
-        cdef ptrdiff_t r
-        cdef int i
-        for r in range(rows):
-            memcpy(w.x + r * self.x_stride * size, s.X + sample_at(s, start + r) * self.n_inputs * size,
-                   self.n_inputs * size)
-        for i in range(self.n_ops):
-            k.batch_forward(&self.ops[i], params, rows, w.x, self.x_stride, w.activations, self.n_activations)
-
-    cdef void step(self, const cmlp_kernels *k, ptrdiff_t size, State state, double rate, ptrdiff_t t,
-                   Update u) noexcept nogil:
-        """Clips the gradient by value, then by global norm, and takes step t (from 0) of the optimiser."""
-        cdef double scale = 1.0, norm
-        cdef const cmlp_op *op
-        cdef int i
-        if u.clip_value != INFINITY:
-            k.clip(self.n_parameters, state.gradient, u.clip_value)
-        if u.clip_norm != INFINITY:
-            norm = sqrt(k.sum_of_squares(self.n_parameters, state.gradient))
-            scale = u.clip_norm / norm if norm > u.clip_norm else 1.0
-        if u.weight_decay == 0.0:
-            step_slice(k, size, state, 0, self.n_parameters, scale, rate, t, u, 0.0)
-            return
-        for i in range(self.n_ops):  # λ acts on weights, not on biases
-            op = &self.ops[i]
-            if op.kind != CMLP_DENSE:
-                continue
-            step_slice(k, size, state, op.weights, op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out), scale,
-                       rate, t, u, u.weight_decay)
-            if op.biases >= 0:
-                step_slice(k, size, state, op.biases, op.n_out, scale, rate, t, u, 0.0)
-
-    cdef double train_plainly(self, const cmlp_kernels *k, ptrdiff_t size, char *params, const Samples *s,
-                              const double *rates, ptrdiff_t n_rates, Update u, const Workspace *w,
-                              ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
-        """Plain per-sample SGD: each sample's δ goes straight into the weights. Returns Σ s_c ℓ_c."""
-        cdef ptrdiff_t t, c
-        cdef double total = 0.0, loss
-        for t in range(s.n):
-            c = sample_at(s, t)
-            loss = self.learn(k, size, params, params, -rates[t if n_rates > 1 else 0], u.clip_delta, s, c, w,
-                              n_clipped)
-            if not isfinite(loss):
-                bad[0] = t
-                break
-            total += loss * (s.weights[c] if s.weights != NULL else 1.0)
-        return total
-
-    cdef double train_in_batches(self, const cmlp_kernels *k, ptrdiff_t size, State state, const Samples *s,
-                                 const double *rates, ptrdiff_t n_rates, ptrdiff_t first_step, Update u,
-                                 const Workspace *w, ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
-        """Any optimiser, any batch size: the gradient of a batch, then a step. Returns Σ s_c ℓ_c."""
-        cdef ptrdiff_t t = 0, start = 0, stop, c
-        cdef double total = 0.0, loss
-        while start < s.n:
-            stop = min(start + u.batch_size, s.n)
-            memset(state.gradient, 0, self.n_parameters * size)
-            if u.batch_size == 1:
-                c = sample_at(s, start)
-                loss = self.learn(k, size, state.params, state.gradient, 1.0, u.clip_delta, s, c, w, n_clipped)
-                if not isfinite(loss):
-                    bad[0] = start
-                loss *= s.weights[c] if s.weights != NULL else 1.0
-            else:
-                loss = self.run_batch(k, size, state.params, state.gradient, 1.0 / (stop - start) if u.mean else 1.0,
-                                      u.clip_delta, s, start, stop, w, n_clipped, bad)
-            if bad[0] >= 0:
-                break
-            total += loss
-            self.step(k, size, state, rates[t if n_rates > 1 else 0], first_step + t, u)
-            start = stop
-            t += 1
-        return total
-
-    cdef double train_in_blocks(self, const cmlp_kernels *k, ptrdiff_t size, char *params, const Samples *s,
-                                const double *rates, ptrdiff_t n_rates, Update u, const Workspace *w,
-                                ptrdiff_t *n_clipped, ptrdiff_t *bad) noexcept nogil:
-        """The same as `train_plainly`, with W_1 read and written once per block of samples; see block.h."""
-        cdef const cmlp_op *op = &self.ops[0]
-        cdef const void *before[CMLP_BLOCK]
-        cdef const void *next[CMLP_BLOCK]
-        cdef ptrdiff_t start = 0, c, t, count
-        cdef double total = 0.0, loss, weight, rate
-        cdef int i
-        while start < s.n and bad[0] < 0:
-            count = min(<ptrdiff_t> CMLP_BLOCK, s.n - start)
-            for t in range(CMLP_BLOCK):  # a short last block repeats its last sample, with updates of 0
-                next[t] = s.X + sample_at(s, start + min(t, count - 1)) * self.n_inputs * size
-            k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram)
-            memset(w.updates, 0, CMLP_BLOCK * self.width * size)
-            for t in range(count):
-                c = sample_at(s, start + t)
-                rate = rates[start + t if n_rates > 1 else 0]
-                weight = s.weights[c] if s.weights != NULL else 1.0
-                k.block_forward(op, t, w.products, w.gram, w.updates, w.activations)
-                self.run_forward(k, params, next[t], w.activations, 1)
-                loss = self.run_loss(k, size, s, c, next[t], weight, w)
-                if not isfinite(loss):
-                    bad[0] = start + t
-                    break
-                total += loss * weight
-                for i in range(self.n_ops - 1, 0, -1):
-                    n_clipped[0] += k.backward(&self.ops[i], params, params, -rate, u.clip_delta, next[t],
-                                               w.activations, w.errors, w.scratch)
-                n_clipped[0] += k.block_backward(op, t, -rate, u.clip_delta, w.activations, w.errors, w.scratch,
-                                                 w.updates)
-            memcpy(before, next, sizeof(before))
-            start += count
-        k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)
-        return total
+    cdef Net at_work(self, ptrdiff_t size) noexcept:
+        """The network with the kernels for elements of this size."""
+        cdef Net net = self.net
+        net.k = cmlp_table(_level, size == sizeof(double))
+        net.size = size
+        return net
 
     def train(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
               const int64_t[::1] labels, const int64_t[::1] order, const double[::1] weights,
               const double[::1] rates, ptrdiff_t first_step, Update update, floating[::1] velocity,
-              floating[::1] squares, floating[::1] gradient, floating[::1] workspace):
+              floating[::1] squares, floating[::1] gradient, floating[::1] workspace, int n_threads=1):
         """One epoch, or one chunk of it, in place.
 
         Y (M, n_outputs) or labels (M,), the other None; order: indices to visit, or None for 0..M-1; weights
         (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; velocity,
         squares: the optimiser's state, None if it has none; gradient: None if `update.is_plain`; workspace: for
-        min(batch_size, ROWS_AT_ONCE) rows.
+        min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are divided among threads.
 
         Returns
         -------
@@ -406,33 +224,35 @@ cdef class Program:
         bad : int
             Position (in `order`) of the sample whose loss was not finite, where the pass stopped, or -1.
         """
-        cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
-        cdef ptrdiff_t n_clipped = 0, bad = -1, size = sizeof(floating)
-        cdef double loss
-        cdef bint plain = update.is_plain
+        cdef Net net = self.at_work(sizeof(floating))
         cdef Samples s
-        cdef State state
-        cdef ptrdiff_t rows = min(update.batch_size, <ptrdiff_t> CMLP_ROWS_AT_ONCE)
-        cdef Workspace w = self.split(<char *> &workspace[0], size, rows)
-        state.params = <char *> &params[0]
-        state.velocity = NULL if velocity is None else <char *> &velocity[0]
-        state.squares = NULL if squares is None else <char *> &squares[0]
-        state.gradient = NULL if gradient is None else <char *> &gradient[0]
+        cdef Settings u = update.settings
+        cdef Rates gammas = Rates(&rates[0], rates.shape[0], first_step)
+        cdef ptrdiff_t rows = min(u.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
+        cdef Workspace w = split(&net, <char *> &workspace[0], rows, n_threads)
+        cdef double losses[CMLP_MOST_THREADS * CMLP_ROWS_AT_ONCE]
+        cdef Job job
+        cdef bint plain = update.is_plain
+        memset(&job, 0, sizeof(Job))
+        job.p, job.s, job.u, job.rates, job.w = &net, &s, &u, &gammas, &w
+        job.rows_at_once, job.losses, job.scale = rows, losses, 1.0
+        job.state.params = <char *> &params[0]
+        job.state.velocity = NULL if velocity is None else <char *> &velocity[0]
+        job.state.squares = NULL if squares is None else <char *> &squares[0]
+        job.state.gradient = NULL if gradient is None else <char *> &gradient[0]
+        job.result.bad = -1
         set_samples(&s, X, Y, labels, weights)
         if order is not None:
             s.order = &order[0]
             s.n = order.shape[0]
         with nogil:
-            if plain and self.in_blocks:
-                loss = self.train_in_blocks(k, size, state.params, &s, &rates[0], rates.shape[0], update, &w,
-                                            &n_clipped, &bad)
+            if plain and net.in_blocks:
+                train_in_blocks(&net, job.state.params, &s, &gammas, &u, &w, &job.result)
             elif plain:
-                loss = self.train_plainly(k, size, state.params, &s, &rates[0], rates.shape[0], update, &w,
-                                          &n_clipped, &bad)
+                train_plainly(&net, job.state.params, &s, &gammas, &u, &w, &job.result)
             else:
-                loss = self.train_in_batches(k, size, state, &s, &rates[0], rates.shape[0], first_step, update, &w,
-                                             &n_clipped, &bad)
-        return loss, n_clipped, bad
+                cmlp_run_team(n_threads, train_in_batches, &job)
+        return job.result.loss, job.result.n_clipped + sum(job.n_clipped), job.result.bad
 
     def gradients(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
                   const int64_t[::1] labels, const double[::1] weights, double scale, floating[::1] gradient,
@@ -441,83 +261,75 @@ cdef class Program:
 
         activations, errors (M, n_activations): row c receives the buffers of sample c; or both None.
         """
-        cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
+        cdef Net net = self.at_work(sizeof(floating))
         cdef ptrdiff_t c, n_clipped = 0
         cdef double loss = 0.0
         cdef Samples s
-        cdef Workspace w
+        cdef Workspace w = split(&net, <char *> &workspace[0], 1, 1)
         set_samples(&s, X, Y, labels, weights)
         with nogil:
-            w = self.split(<char *> &workspace[0], sizeof(floating), 1)
             for c in range(s.n):
                 if activations is not None:
                     w.activations = <char *> &activations[c, 0]
                     w.errors = <char *> &errors[c, 0]
-                loss += self.learn(k, sizeof(floating), &params[0], &gradient[0], scale, INFINITY, &s, c, &w,
-                                   &n_clipped) * (s.weights[c] if s.weights != NULL else 1.0)
+                loss += weight_of(&s, c) * learn(&net, &params[0], &gradient[0], scale, INFINITY, &s, c, &w,
+                                                 &n_clipped)
         return loss
 
     def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
-                floating[::1] workspace):
-        """out (M, n_outputs) = ŷ of every row of X; workspace: for min(M, ROWS_AT_ONCE) rows."""
-        cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
-        cdef ptrdiff_t start = 0, rows, r, size = sizeof(floating)
+                floating[::1] workspace, int n_threads=1):
+        """out (M, n_outputs) = ŷ of every row of X; workspace: for min(M, n_threads · ROWS_AT_ONCE) rows."""
+        cdef Net net = self.at_work(sizeof(floating))
         cdef Samples s
         cdef Workspace w
+        cdef Job job
         memset(&s, 0, sizeof(Samples))  # no targets are read
         s.X = <const char *> &X[0, 0]
         s.n = X.shape[0]
+        w = split(&net, <char *> &workspace[0], min(s.n, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE), n_threads)
+        memset(&job, 0, sizeof(Job))
+        job.p, job.s, job.w = &net, &s, &w
+        job.state.params = <char *> &params[0]
+        job.out = <char *> &out[0, 0]
         with nogil:
-            w = self.split(<char *> &workspace[0], size, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE))
-            while start < s.n:
-                rows = min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start)
-                if rows == 1:
-                    self.run_forward(k, &params[0], &X[start, 0], w.activations)
-                else:
-                    self.forward_rows(k, size, &params[0], &s, start, rows, &w)
-                for r in range(rows):
-                    memcpy(&out[start + r, 0], w.activations + (r * self.n_activations + self.output) * size,
-                           self.n_outputs * size)
-                start += rows
+            cmlp_run_team(n_threads, predict_rows, &job)
 
     def forward(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] activations):
         """activations (M, n_activations): row c receives the activation buffer of sample c."""
-        cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
+        cdef Net net = self.at_work(sizeof(floating))
         cdef ptrdiff_t c
         with nogil:
             for c in range(X.shape[0]):
-                self.run_forward(k, &params[0], &X[c, 0], <char *> &activations[c, 0])
+                run_forward(&net, &params[0], &X[c, 0], <char *> &activations[c, 0], 0)
 
     def evaluate(self, const floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
                  const int64_t[::1] labels, const double[::1] weights, floating[::1] workspace):
         """Σ s_c ℓ_c and Σ s_c [decision of sample c is right] (arg max, or every ŷ_i on y_i's side of ½)."""
-        cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
-        cdef ptrdiff_t c, r, size = sizeof(floating)
-        cdef double loss = 0.0, correct = 0.0, weight
+        cdef Net net = self.at_work(sizeof(floating))
+        cdef ptrdiff_t c, r, size = sizeof(floating), n = net.n_outputs
+        cdef double loss = 0.0, correct = 0.0
         cdef Samples s
-        cdef Workspace w, row
-        cdef const floating *y
+        cdef Workspace w
+        cdef char *activations
+        cdef const floating *y = NULL
         cdef const floating *a
         set_samples(&s, X, Y, labels, weights)
+        w = split(&net, <char *> &workspace[0], min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
-            w = self.split(<char *> &workspace[0], size, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE))
             for c in range(s.n):
                 r = c % CMLP_ROWS_AT_ONCE
                 if r == 0:
-                    self.forward_rows(k, size, &params[0], &s, c, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), &w)
-                weight = s.weights[c] if s.weights != NULL else 1.0
-                row.activations = w.activations + r * self.n_activations * size
-                row.errors = w.errors + r * self.n_activations * size
-                loss += weight * self.run_loss(k, size, &s, c, &X[c, 0], 1.0, &row)
-                a = <const floating *> row.activations + self.output
-                y = NULL
+                    forward_rows(&net, &params[0], &s, c, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), &w)
+                activations = w.activations + r * net.n_activations * size
+                loss += weight_of(&s, c) * run_loss(&net, &s, c, &X[c, 0], 1.0, activations,
+                                                    w.errors + r * net.n_activations * size)
+                a = <const floating *> activations + net.output
                 if s.Y != NULL:
-                    y = (<const floating *> s.Y) + c * self.n_outputs
-                if self.loss == CMLP_CROSS_ENTROPY:
-                    correct += weight * (arg_max(a, self.n_outputs)
-                                         == (s.labels[c] if y == NULL else arg_max(y, self.n_outputs)))
-                elif self.loss == CMLP_BINARY_CROSS_ENTROPY:
-                    correct += weight * same_side(a, y, self.n_outputs)
+                    y = (<const floating *> s.Y) + c * n
+                if net.loss == CMLP_CROSS_ENTROPY:
+                    correct += weight_of(&s, c) * (arg_max(a, n) == (s.labels[c] if y == NULL else arg_max(y, n)))
+                elif net.loss == CMLP_BINARY_CROSS_ENTROPY:
+                    correct += weight_of(&s, c) * same_side(a, y, n)
         return loss, correct
 
 
@@ -532,11 +344,10 @@ cdef class OneRow:
     rate : float
         γ of plain SGD, if it is constant; NaN otherwise: then `learn` always returns None.
     """
-    cdef Program program
-    cdef object parameters, workspace  # what the pointers below point into
+    cdef object program, parameters, workspace  # what the pointers below point into
+    cdef Net net
     cdef void *params
     cdef Workspace w
-    cdef ptrdiff_t size
     cdef bint is_double
     cdef int type_number
     cdef public double rate
@@ -548,11 +359,11 @@ cdef class OneRow:
         self.params = cnp.PyArray_DATA(parameters)
         self.type_number = cnp.PyArray_TYPE(parameters)
         self.is_double = self.type_number == <int> cnp.NPY_DOUBLE
-        self.size = sizeof(double) if self.is_double else sizeof(float)
-        self.w = program.split(<char *> cnp.PyArray_DATA(workspace), self.size, 1)
+        self.net = program.at_work(sizeof(double) if self.is_double else sizeof(float))
+        self.w = split(&self.net, <char *> cnp.PyArray_DATA(workspace), 1, 1)
         self.rate = float("nan")
 
-    cdef const void *data_of(self, const cmlp_kernels *k, object values, ptrdiff_t n):
+    cdef const void *data_of(self, object values, ptrdiff_t n):
         """Where the values lie if they are a fitting, finite array (n,); else NULL."""
         if type(values) is not cnp.ndarray:
             return NULL
@@ -561,24 +372,24 @@ cdef class OneRow:
                 or cnp.PyArray_DIM(array, 0) != n or not cnp.PyArray_ISCARRAY_RO(array)):
             return NULL
         cdef const void *data = cnp.PyArray_DATA(array)
-        return data if k.first_nonfinite(n, data) < 0 else NULL
+        return data if self.net.k.first_nonfinite(n, data) < 0 else NULL
 
     def predict(self, x):
         """ŷ (n_outputs,) of x (n_inputs,), or None."""
-        cdef const cmlp_kernels *k = cmlp_table(_level, self.is_double)
-        cdef const void *data = self.data_of(k, x, self.program.n_inputs)
+        self.net.k = cmlp_table(_level, self.is_double)
+        cdef const void *data = self.data_of(x, self.net.n_inputs)
         if data == NULL:
             return None
-        cdef cnp.npy_intp shape = self.program.n_outputs
+        cdef cnp.npy_intp shape = self.net.n_outputs
         out = cnp.PyArray_EMPTY(1, &shape, self.type_number, 0)
-        self.program.run_forward(k, self.params, data, self.w.activations)
-        memcpy(cnp.PyArray_DATA(out), self.w.activations + self.program.output * self.size, shape * self.size)
+        run_forward(&self.net, self.params, data, self.w.activations, 0)
+        memcpy(cnp.PyArray_DATA(out), self.w.activations + self.net.output * self.net.size, shape * self.net.size)
         return out
 
     def learn(self, x, y, clip_delta):
         """ℓ before the plain SGD step on x (n_inputs,) and its target, or None; clip_delta: ψ as a float, or None."""
-        cdef const cmlp_kernels *k = cmlp_table(_level, self.is_double)
-        cdef const void *data = self.data_of(k, x, self.program.n_inputs)
+        self.net.k = cmlp_table(_level, self.is_double)
+        cdef const void *data = self.data_of(x, self.net.n_inputs)
         cdef double psi = INFINITY, as_double, loss
         cdef float as_float
         cdef int64_t label
@@ -593,25 +404,80 @@ cdef class OneRow:
         memset(&s, 0, sizeof(Samples))
         s.X = <const char *> data
         s.n = 1
-        if self.program.loss == CMLP_CROSS_ENTROPY:
-            if type(y) is not int or not 0 <= y < self.program.n_outputs:
+        if self.net.loss == CMLP_CROSS_ENTROPY:
+            if type(y) is not int or not 0 <= y < self.net.n_outputs:
                 return None
             label = y
             s.labels = &label
-        elif self.program.loss == CMLP_BINARY_CROSS_ENTROPY:
-            if self.program.n_outputs != 1 or type(y) not in (int, float) or not 0 <= y <= 1:
+        elif self.net.loss == CMLP_BINARY_CROSS_ENTROPY:
+            if self.net.n_outputs != 1 or type(y) not in (int, float) or not 0 <= y <= 1:
                 return None
-        if self.program.loss != CMLP_CROSS_ENTROPY:
-            if self.program.n_outputs == 1 and type(y) in (int, float) and -1e30 < y < 1e30:
+        if self.net.loss != CMLP_CROSS_ENTROPY:
+            if self.net.n_outputs == 1 and type(y) in (int, float) and -1e30 < y < 1e30:
                 as_double = y
                 as_float = <float> as_double
                 s.Y = <const char *> &as_double if self.is_double else <const char *> &as_float
             else:
-                s.Y = <const char *> self.data_of(k, y, self.program.n_outputs)
+                s.Y = <const char *> self.data_of(y, self.net.n_outputs)
             if s.Y == NULL:
                 return None
-        loss = self.program.learn(k, self.size, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
+        loss = learn(&self.net, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
         return loss if isfinite(loss) else None  # nothing was learnt then
+
+
+# What a capsule holds: the public part (cmlp.h) first, then what its functions need.
+cdef struct Embedded:
+    cmlp_network public_part
+    Net net
+    Workspace w
+    void *params
+    PyObject *keeps  # a tuple of what the pointers point into
+
+
+cdef void embedded_predict(const cmlp_network *network, const void *x, void *y) noexcept nogil:
+    cdef const Embedded *e = <const Embedded *> network
+    run_forward(&e.net, e.params, x, e.w.activations, 0)
+    memcpy(y, e.w.activations + e.net.output * e.net.size, e.net.n_outputs * e.net.size)
+
+
+cdef double embedded_learn(const cmlp_network *network, const void *x, const void *y, int64_t label, double rate,
+                           double clip_delta) noexcept nogil:
+    cdef const Embedded *e = <const Embedded *> network
+    cdef ptrdiff_t n_clipped = 0
+    cdef Samples s
+    memset(&s, 0, sizeof(Samples))
+    s.X = <const char *> x
+    s.Y = <const char *> y
+    s.n = 1
+    if y == NULL:
+        s.labels = &label
+    return learn(&e.net, e.params, e.params, -rate, clip_delta, &s, 0, &e.w, &n_clipped)
+
+
+cdef void free_embedded(object capsule) noexcept:
+    cdef Embedded *e = <Embedded *> PyCapsule_GetPointer(capsule, CMLP_CAPSULE)
+    Py_DECREF(<object> e.keeps)
+    free(e)
+
+
+def embed(Program program, cnp.ndarray parameters, cnp.ndarray workspace):
+    """A capsule with a `cmlp_network *` (cmlp.h) over these parameters, computing in this workspace."""
+    cdef Embedded *e = <Embedded *> calloc(1, sizeof(Embedded))
+    if e == NULL:
+        raise MemoryError("no memory for a capsule")
+    cdef bint is_double = cnp.PyArray_TYPE(parameters) == <int> cnp.NPY_DOUBLE
+    e.net = program.at_work(sizeof(double) if is_double else sizeof(float))
+    e.w = split(&e.net, <char *> cnp.PyArray_DATA(workspace), 1, 1)
+    e.params = cnp.PyArray_DATA(parameters)
+    e.public_part.n_inputs = e.net.n_inputs
+    e.public_part.n_outputs = e.net.n_outputs
+    e.public_part.is_double = is_double
+    e.public_part.predict = embedded_predict
+    e.public_part.learn = embedded_learn
+    keeps = (program, parameters, workspace)
+    Py_INCREF(keeps)
+    e.keeps = <PyObject *> keeps
+    return PyCapsule_New(e, CMLP_CAPSULE, free_embedded)
 
 
 cdef void set_samples(Samples *s, const floating[:, ::1] X, const floating[:, ::1] Y, const int64_t[::1] labels,
@@ -625,25 +491,6 @@ cdef void set_samples(Samples *s, const floating[:, ::1] X, const floating[:, ::
         s.labels = &labels[0]
     if weights is not None:
         s.weights = &weights[0]
-
-
-cdef void step_slice(const cmlp_kernels *k, ptrdiff_t size, State state, ptrdiff_t at, ptrdiff_t n, double scale,
-                     double rate, ptrdiff_t t, Update u, double decay) noexcept nogil:
-    """Step t of the optimiser for n parameters from `at` on, with the gradient times `scale`."""
-    cdef char *params = state.params + at * size
-    cdef char *velocity = NULL if state.velocity == NULL else state.velocity + at * size
-    cdef double c1, c2
-    if u.adam:  # bias corrections: m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹))
-        c1 = 1.0 - u.beta1 ** (t + 1)
-        c2 = sqrt(1.0 - u.beta2 ** (t + 1))
-        k.adam_step(n, params, velocity, state.squares + at * size, state.gradient + at * size, scale, rate * c2 / c1,
-                    u.beta1, u.beta2, u.eps * c2, decay)
-    else:
-        k.sgd_step(n, params, velocity, state.gradient + at * size, scale, rate, u.momentum, u.nesterov, decay)
-
-
-cdef ptrdiff_t sample_at(const Samples *s, ptrdiff_t position) noexcept nogil:
-    return s.order[position] if s.order != NULL else position
 
 
 cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n) noexcept nogil:

@@ -1,11 +1,11 @@
 # The C border, kernels/kernels.h, for Cython.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
-    const int CMLP_ROWS_AT_ONCE
+    enum: CMLP_ROWS_AT_ONCE
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY
 
     ctypedef struct cmlp_op:
@@ -13,7 +13,7 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t n_in, n_out
         ptrdiff_t in_ "in"
         ptrdiff_t z, out
-        ptrdiff_t weights, ld, biases
+        ptrdiff_t weights, ld, biases, delta
         double alpha
 
     ctypedef struct cmlp_kernels:
@@ -35,10 +35,28 @@ cdef extern from "kernels/kernels.h" nogil:
                                     void *) noexcept nogil
         void (*batch_forward)(const cmlp_op *, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
                               ptrdiff_t) noexcept nogil
-        ptrdiff_t (*batch_backward)(const cmlp_op *, const void *, void *, double, double, ptrdiff_t, const void *,
-                                    ptrdiff_t, const void *, void *, ptrdiff_t, void *) noexcept nogil
+        ptrdiff_t (*batch_errors)(const cmlp_op *, const void *, double, double, ptrdiff_t, const void *, void *,
+                                  ptrdiff_t, void *, ptrdiff_t, void *) noexcept nogil
+        void (*batch_gradient)(const cmlp_op *, void *, ptrdiff_t, const void *, ptrdiff_t, const void *, ptrdiff_t,
+                               const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*adam_step)(ptrdiff_t, void *, void *, void *, const void *, double, double, double, double, double,
                           double) noexcept nogil
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept
+
+cdef extern from "kernels/threads.h" nogil:
+    enum: CMLP_MOST_THREADS
+    ctypedef struct cmlp_barrier:
+        pass
+    void cmlp_run_team(int n_threads, void (*work)(void *, int, int, cmlp_barrier *) noexcept nogil,
+                       void *context) noexcept
+    void cmlp_wait_for_team(cmlp_barrier *) noexcept
+
+cdef extern from "cmlp.h" nogil:
+    const char *CMLP_CAPSULE
+    ctypedef struct cmlp_network:
+        int64_t n_inputs, n_outputs
+        int32_t is_double
+        void (*predict)(const cmlp_network *, const void *, void *) noexcept nogil
+        double (*learn)(const cmlp_network *, const void *, const void *, int64_t, double, double) noexcept nogil

@@ -190,3 +190,79 @@ def test_prediction_of_many_rows_equals_prediction_of_each(level, sizes, n_sampl
     np.testing.assert_allclose(network.predict(X), each, rtol=1e-12, atol=1e-13)
     loss = 0.5 * ((each - y) ** 2).sum() / n_samples
     assert network.evaluate(X, y).loss == pytest.approx(loss, rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------ threads
+
+COMPOSED = cmlp.chain(
+    cmlp.concatenate(cmlp.Dense(30, "relu"), cmlp.Identity()), cmlp.add(cmlp.Identity(), cmlp.Dense(70)), cmlp.Dense(3)
+)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("batch_size", [2, 5, 64, 65, 150, None])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_are_the_same_bits_for_every_number_of_threads(optimizer, batch_size, dtype):
+    X, y = samples([40, 3], 300, dtype)
+    fits = []
+    for n_threads in (1, 1, 2, 3, 4, "auto"):
+        network = cmlp.Network(COMPOSED, n_inputs=40, dtype=dtype, seed=0)
+        settings = {"clip_delta": 0.5, "clip_norm": 2.0, "sample_weight": np.linspace(0.5, 1.5, 300)}
+        history = network.fit(
+            X, y, epochs=2, batch_size=batch_size, optimizer=OPTIMIZERS[optimizer][0], n_threads=n_threads, **settings
+        )
+        fits.append((network, history))
+    first, its_history = fits[0]
+    for network, history in fits[1:]:
+        assert np.array_equal(network._parameters, first._parameters)
+        assert history.loss == its_history.loss
+        assert history.clipped == its_history.clipped
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 63, 64, 65, 129, 500])
+def test_predictions_are_the_same_bits_for_every_number_of_threads(n_samples):
+    X, _ = samples([40, 3], n_samples, "float32")
+    network = cmlp.Network(COMPOSED, n_inputs=40, seed=0)
+    expected = network.predict(X)
+    for n_threads in (2, 3, 4, 64, "auto"):
+        assert np.array_equal(network.predict(X, n_threads=n_threads), expected)
+
+
+def test_a_large_prediction_takes_all_processors_on_auto(monkeypatch):
+    X, _ = samples([40, 3], 500, "float32")
+    network = cmlp.Network(COMPOSED, n_inputs=40, seed=0)
+    expected = network.predict(X)
+    monkeypatch.setattr("cmlp.network._LEAST_FOR_THREADS", 0)
+    monkeypatch.setattr("cmlp.network.available_processors", lambda: 3)
+    assert np.array_equal(network.predict(X, n_threads="auto"), expected)
+
+
+def test_a_diverging_batch_is_found_by_every_number_of_threads():
+    X, y = samples([40, 3], 100, "float32")
+    X[70] = 3e38
+    for n_threads in (1, 2, 3):
+        network = cmlp.Network(COMPOSED, n_inputs=40, seed=0)
+        with pytest.raises(cmlp.DivergenceError) as error:
+            network.fit(X, y, epochs=1, batch_size=50, order="given", n_threads=n_threads)
+        assert error.value.sample == 70
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 1.5, "all", None, True])
+def test_a_wrong_number_of_threads_is_named(n_threads):
+    X, y = samples([40, 3], 10, "float32")
+    network = cmlp.Network(COMPOSED, n_inputs=40, seed=0)
+    with pytest.raises((TypeError, ValueError), match="n_threads"):
+        network.fit(X, y, n_threads=n_threads)
+    with pytest.raises((TypeError, ValueError), match="n_threads"):
+        network.predict(X, n_threads=n_threads)
+
+
+def test_auto_takes_the_faster_of_one_thread_and_all():
+    from cmlp._run import Crossover
+
+    for times, best in (({1: 2.0, 4: 1.0}, 4), ({1: 1.0, 4: 1.5}, 1)):
+        crossover = Crossover(None, 100)
+        crossover._best, crossover._trials = {1: np.inf, 4: np.inf}, [1, 4] * 3
+        for _ in range(6):
+            crossover.took(crossover.next(), times[crossover.next()])
+        assert crossover.next() == best

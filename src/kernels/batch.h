@@ -146,30 +146,26 @@ static void NAME(batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t
         NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z + r * stride, out + r * stride);
 }
 
-/* δ of every row, ∂ℓ/∂in, and gradient += scale · inᵀ δ̃ (and its bias). scratch: rows + 1 padded vectors. */
-static ptrdiff_t NAME(batch_backward)(const cmlp_op *op, const void *params, void *gradient, double scale,
-                                      double clip_delta, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
-                                      const void *activations, void *errors, ptrdiff_t stride, void *scratch) {
+/* δ of every row and ∂ℓ/∂in; scale · δ̃, padded with zeros, into `deltas`. scratch: two padded vectors. */
+static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, double scale, double clip_delta,
+                                    ptrdiff_t rows, const void *activations, void *errors, ptrdiff_t stride,
+                                    void *deltas, ptrdiff_t deltas_stride, void *scratch) {
     const REAL *a = activations;
-    REAL *error = errors, *spare = scratch;
+    REAL *error = errors, *d = error + op->z, *d_clipped = (REAL *)deltas + op->delta;
     ptrdiff_t count = 0;
     if (op->kind != CMLP_DENSE) {
         for (ptrdiff_t r = 0; r < rows; r++)
-            NAME(backward)(op, params, gradient, scale, clip_delta, (const REAL *)x + r * x_stride, a + r * stride,
-                           error + r * stride, scratch);
+            NAME(backward)(op, params, NULL, scale, clip_delta, NULL, a + r * stride, error + r * stride, scratch);
         return 0;
     }
-    const ptrdiff_t width = (op->n_out + LANES - 1) / LANES * LANES;
-    const REAL *in = op->in < 0 ? (const REAL *)x : a + op->in, *W = (const REAL *)params + op->weights;
-    const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride;
-    REAL *G = (REAL *)gradient + op->weights, *d_clipped = spare + width, *d = error + op->z;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        REAL *row = d_clipped + r * width;
+        REAL *row = d_clipped + r * deltas_stride;
         count += NAME(error_term)(op, a + r * stride + op->out, error + r * stride + op->out, d + r * stride,
-                                  (REAL)clip_delta, spare, row);
-        for (ptrdiff_t j = 0; j < width; j += LANES) NAME(store)(row + j, (REAL)scale * NAME(load)(row + j));
+                                  (REAL)clip_delta, scratch, row);
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(row + j, (REAL)scale * NAME(load)(row + j));
     }
     if (op->input_gradient != CMLP_NOT_WANTED) {
+        const REAL *W = (const REAL *)params + op->weights;
         REAL *da = error + op->in;
         const int add = op->input_gradient == CMLP_ACCUMULATE;
         if (op->layout == CMLP_ROWS)
@@ -177,15 +173,25 @@ static ptrdiff_t NAME(batch_backward)(const cmlp_op *op, const void *params, voi
         else
             NAME(product)(rows, op->n_in, op->n_out, d, stride, 1, W, op->ld, NULL, da, stride, add);
     }
-    if (op->layout == CMLP_ROWS)
-        NAME(product)(op->n_in, width, rows, in, 1, in_stride, d_clipped, width, NULL, G, op->ld, 1);
-    else
-        NAME(product)(op->n_out, op->n_in, rows, d_clipped, 1, width, in, in_stride, NULL, G, op->ld, 1);
-    if (op->biases >= 0) {
-        REAL *g = (REAL *)gradient + op->biases;
-        for (ptrdiff_t r = 0; r < rows; r++)
-            for (ptrdiff_t j = 0; j < width; j += LANES)
-                NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d_clipped + r * width + j));
-    }
     return count;
+}
+
+/* Inputs from..to-1 of a layer: gradient += inᵀ · deltas, summed in the order of the rows; with input 0, the biases too. */
+static void NAME(batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
+                                 const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
+                                 ptrdiff_t from, ptrdiff_t to) {
+    const REAL *in = op->in < 0 ? (const REAL *)x : (const REAL *)activations + op->in;
+    const REAL *d = (const REAL *)deltas + op->delta;
+    const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride, width = (op->n_out + LANES - 1) / LANES * LANES;
+    REAL *G = (REAL *)gradient + op->weights;
+    if (op->layout == CMLP_ROWS)
+        NAME(product)(to - from, width, rows, in + from, 1, in_stride, d, deltas_stride, NULL, G + from * op->ld,
+                      op->ld, 1);
+    else
+        NAME(product)(op->n_out, to - from, rows, d, 1, deltas_stride, in + from, in_stride, NULL, G + from, op->ld, 1);
+    if (op->biases < 0 || from > 0) return;
+    REAL *g = (REAL *)gradient + op->biases;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < width; j += LANES)
+            NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d + r * deltas_stride + j));
 }

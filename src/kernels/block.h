@@ -19,7 +19,7 @@ INLINE void NAME(gram)(ptrdiff_t n, const REAL *const *x, REAL *G, const int who
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         VEC x_i[BLOCK];
 #pragma GCC unroll 4
-        for (int t = 0; t < BLOCK; t++) 
+        for (int t = 0; t < BLOCK; t++)
             x_i[t] = whole || n - i >= LANES ? NAME(load)(x[t] + i) : NAME(load_exactly)(x[t] + i, n - i);
         sum[0] += x_i[1] * x_i[0];
         sum[1] += x_i[2] * x_i[0];
@@ -63,7 +63,8 @@ INLINE void NAME(rows_turn)(REAL *W, ptrdiff_t ld, ptrdiff_t n_in, const REAL *c
 }
 
 /* W by columns: n inputs (whole vectors) that fit the first-level cache together with the samples. Zᵀ (n_out, BLOCK). */
-INLINE void NAME(columns_products)(const REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *next, REAL *Zt, const int J) {
+INLINE void NAME(columns_products)(const REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *next, REAL *Zt,
+                                   const int J) {
     VEC sum[3][BLOCK];
 #pragma GCC unroll 12
     for (int k = 0; k < J * BLOCK; k++) sum[k / BLOCK][k % BLOCK] = (VEC){0};
@@ -184,8 +185,8 @@ static ptrdiff_t NAME(block_backward)(const cmlp_op *op, int t, double scale, do
                                       const void *activations, void *errors, void *scratch, void *updates) {
     const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *u = (REAL *)updates + t * ld_z, *e = errors;
-    const ptrdiff_t count = NAME(error_term)(op, (const REAL *)activations + op->out, e + op->out, e + op->z,
-                                             (REAL)clip_delta, scratch, u);
+    const ptrdiff_t count =
+        NAME(error_term)(op, (const REAL *)activations + op->out, e + op->out, e + op->z, (REAL)clip_delta, scratch, u);
     for (ptrdiff_t j = 0; j < ld_z; j += LANES) NAME(store)(u + j, (REAL)scale * NAME(load)(u + j));
     return count;
 }

@@ -499,10 +499,10 @@ static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
 }
 
 static const cmlp_kernels NAME(kernels) = {
-    NAME(forward), NAME(backward),       NAME(loss),     NAME(activate_slice),
-    NAME(clip),    NAME(sum_of_squares), NAME(sgd_step), NAME(first_nonfinite),
-    NAME(block_turn), NAME(block_forward), NAME(block_backward),
-    NAME(batch_forward), NAME(batch_backward), NAME(adam_step),
+    NAME(forward),      NAME(backward),       NAME(loss),           NAME(activate_slice),
+    NAME(clip),         NAME(sum_of_squares), NAME(sgd_step),       NAME(first_nonfinite),
+    NAME(block_turn),   NAME(block_forward),  NAME(block_backward), NAME(batch_forward),
+    NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),
 };
 
 #undef REAL

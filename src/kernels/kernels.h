@@ -13,7 +13,7 @@
 /* Samples per block of the per-sample SGD in blocks; see block.h. */
 #define CMLP_BLOCK 4
 
-/* Rows of a batch that run through the network at once: enough to reuse W from the caches, few enough that the
+/* Rows of a batch that run through the network at once, per thread: enough to reuse W from the caches, few enough that the
  * activations stay there too. */
 #define CMLP_ROWS_AT_ONCE 64
 
@@ -39,6 +39,7 @@ typedef struct {
     ptrdiff_t z;                   /* slice (n_out,): the net input; equal to `out` when f is the identity */
     ptrdiff_t out;                 /* slice (n_out,): the activation */
     ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
+    ptrdiff_t delta;               /* a dense operation's padded slice of a batch's deltas */
     double alpha;                  /* slope of leaky_relu at z <= 0 */
 } cmlp_op;
 
@@ -90,14 +91,20 @@ typedef struct {
     ptrdiff_t (*block_backward)(const cmlp_op *op, int t, double scale, double clip_delta, const void *activations,
                                 void *errors, void *scratch, void *updates);
 
-    /* forward and backward for `rows` rows at once, by matrix products (batch.h): row r of x, of the activations and
-     * of the errors starts r · (its stride) elements behind row 0. x here is an own copy, padded like the rest.
-     * scratch: rows + 1 padded vectors as wide as the widest layer. */
+    /* Forward for `rows` rows at once, by matrix products (batch.h): row r of x, of the activations, errors and deltas
+     * starts r · (its stride) elements behind row 0. x here is an own copy, padded like the rest. */
     void (*batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
                           void *activations, ptrdiff_t stride);
-    ptrdiff_t (*batch_backward)(const cmlp_op *op, const void *params, void *gradient, double scale, double clip_delta,
-                                ptrdiff_t rows, const void *x, ptrdiff_t x_stride, const void *activations,
-                                void *errors, ptrdiff_t stride, void *scratch);
+
+    /* Backward for these rows, in two parts that can be divided among threads: by rows, the errors and
+     * scale · δ̃ into deltas (returns how many elements were clipped; scratch: two padded vectors as wide as the widest
+     * layer); by inputs from..to-1 of a dense layer, gradient += inᵀ · deltas. */
+    ptrdiff_t (*batch_errors)(const cmlp_op *op, const void *params, double scale, double clip_delta, ptrdiff_t rows,
+                              const void *activations, void *errors, ptrdiff_t stride, void *deltas,
+                              ptrdiff_t deltas_stride, void *scratch);
+    void (*batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
+                           const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
+                           ptrdiff_t from, ptrdiff_t to);
 
     /* g ← scale·g + decay·w; m ← β₁ m + (1-β₁) g; v ← β₂ v + (1-β₂) g²; w ← w − γ m / (√v + ε), where the caller has
      * put the bias corrections into γ and ε. */

@@ -78,14 +78,16 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     Y, labels = (None, y) if y.dtype.kind == "i" else (y, None)
     params = guard.copy(net._parameters)
     single, many = (guard.zeros(program.workspace_size(min(n, _core.ROWS_AT_ONCE)), dtype) for n in (1, M))
+    n_threads = 2 + M % 2 if batch_size > 1 else 1
     order = guard.copy(np.arange(M)[::-1].copy()) if ordered else None
     weights = guard.copy(np.linspace(0.5, 1, M)) if weighted else None
     rates = guard.copy(np.full(-(-M // batch_size), 0.01))
     update = _core.Update(batch_size=batch_size, **settings)
     gradient = None if update.is_plain else guard.zeros(program.n_parameters, dtype)
-    velocity = guard.zeros(program.n_parameters, dtype) if update.momentum or update.adam else None
-    squares = guard.zeros(program.n_parameters, dtype) if update.adam else None
-    workspace = guard.zeros(program.workspace_size(min(batch_size, _core.ROWS_AT_ONCE)), dtype)
+    velocity = guard.zeros(program.n_parameters, dtype) if settings.get("momentum") or settings.get("adam") else None
+    squares = guard.zeros(program.n_parameters, dtype) if settings.get("adam") else None
+    rows = min(batch_size, n_threads * _core.ROWS_AT_ONCE)
+    workspace = guard.zeros(program.workspace_size(rows, n_threads), dtype)
     values, errors = (guard.zeros((M, program.n_activations), dtype) for _ in range(2))
     out = guard.zeros((M, program.n_outputs), dtype)
 
@@ -105,8 +107,8 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     one_reader = [op.source < 0 for op in net._operations].count(True) == 1 and net._operations[0].kind == DENSE
     for program.in_blocks in (False, True) if update.is_plain and one_reader else (False,):
         *_, bad = program.train(
-            params, X, Y, labels, order, weights, rates, 0, update, velocity, squares, gradient, workspace
-        )  # fmt: skip
+            params, X, Y, labels, order, weights, rates, 0, update, velocity, squares, gradient, workspace, n_threads
+        )
         assert bad == -1
     program.in_blocks = chosen
     np.testing.assert_array_equal(expected, net.predict(given))  # the edge changes no number

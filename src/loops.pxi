@@ -1,0 +1,374 @@
+# The loops over samples and operations, without Python: included by _core.pyx. One definition serves float and double;
+# buffers are bytes plus the element size, and only the kernels know the type.
+
+# A network's operations, the kernels that run them, and where things lie (elements).
+cdef struct Net:
+    cmlp_op *ops
+    int n_ops, loss
+    bint fused, in_blocks
+    ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride, output
+    const cmlp_kernels *k
+    ptrdiff_t size  # bytes per element
+
+
+# How gradients become steps; see the class Update.
+cdef struct Settings:
+    ptrdiff_t batch_size
+    bint mean, nesterov, adam
+    double clip_delta, clip_value, clip_norm, momentum, weight_decay, beta1, beta2, eps
+
+
+# The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL; visited in order,
+# or as they are if it is NULL.
+cdef struct Samples:
+    const char *X
+    const char *Y
+    const int64_t *labels
+    const int64_t *order
+    const double *weights
+    ptrdiff_t n
+
+
+# γ_t: one rate per step, or a single one; first_step: steps made before.
+cdef struct Rates:
+    const double *values
+    ptrdiff_t n, first_step
+
+
+# The parameters and what a step changes with them; NULL: not needed.
+cdef struct State:
+    char *params
+    char *velocity  # momentum, or Adam's first moment
+    char *squares  # Adam's second moment
+    char *gradient
+
+
+# Where one call computes: `rows` samples at a time.
+cdef struct Workspace:
+    char *activations  # (rows, n_activations)
+    char *errors  # (rows, n_activations)
+    char *x  # (rows, x_stride) own copies of the samples of a batch
+    char *deltas  # (rows, n_deltas)
+    char *scratch  # (threads, 2 width)
+    char *updates  # per-sample SGD in blocks: U (CMLP_BLOCK, width), Z (the same), G
+    char *products
+    char *gram
+
+
+# What a pass did: Σ s_c ℓ_c, the number of clipped δ, and the position of the first loss that was not finite, or -1.
+cdef struct Result:
+    double loss
+    ptrdiff_t n_clipped, bad
+
+
+cdef Workspace split(const Net *p, char *workspace, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
+    cdef Workspace w
+    w.activations = workspace
+    w.errors = w.activations + rows * p.n_activations * p.size
+    w.x = w.errors + rows * p.n_activations * p.size
+    w.deltas = w.x + rows * p.x_stride * p.size
+    w.scratch = w.deltas + rows * p.n_deltas * p.size
+    w.updates = w.scratch + n_threads * 2 * p.width * p.size
+    w.products = w.updates + CMLP_BLOCK * p.width * p.size
+    w.gram = w.products + CMLP_BLOCK * p.width * p.size
+    return w
+
+
+cdef ptrdiff_t sample_at(const Samples *s, ptrdiff_t position) noexcept nogil:
+    return s.order[position] if s.order != NULL else position
+
+
+cdef double weight_of(const Samples *s, ptrdiff_t c) noexcept nogil:
+    return s.weights[c] if s.weights != NULL else 1.0
+
+
+cdef double rate_at(const Rates *rates, ptrdiff_t t) noexcept nogil:
+    return rates.values[t if rates.n > 1 else 0]
+
+
+cdef void run_forward(const Net *p, const void *params, const void *x, char *activations, int first) noexcept nogil:
+    """a_k = f_k(W_kᵀ a_{k-1} + b_k) for k = 1..N, whatever the composition, from operation `first` on."""
+    cdef int i
+    for i in range(first, p.n_ops):
+        p.k.forward(&p.ops[i], params, x, activations)
+
+
+cdef double run_loss(const Net *p, const Samples *s, ptrdiff_t c, const void *x, double weight, char *activations,
+                     char *errors) noexcept nogil:
+    """ℓ of sample c, and weight · ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffer."""
+    cdef const cmlp_op *last = &p.ops[p.n_ops - 1]
+    cdef ptrdiff_t z_at = last.z if last.kind == CMLP_DENSE else last.in_
+    cdef const void *z = activations + z_at * p.size
+    cdef const void *y = NULL
+    if z_at < 0:
+        z = x
+    if s.Y != NULL:
+        y = s.Y + c * p.n_outputs * p.size
+    return p.k.loss(p.loss, p.fused, p.n_outputs, z, activations + p.output * p.size, y,
+                    s.labels[c] if s.labels != NULL else -1, weight, errors + p.output * p.size)
+
+
+# ------------------------------------------------------------------------------------------------ sample by sample
+
+
+cdef double learn(const Net *p, const void *params, void *target, double scale, double clip_delta, const Samples *s,
+                  ptrdiff_t c, const Workspace *w, ptrdiff_t *n_clipped) noexcept nogil:
+    """Forward and backward for sample c; target += scale · (gradient of its clipped δ), if ℓ is finite. Returns ℓ."""
+    cdef const char *x = s.X + c * p.n_inputs * p.size
+    cdef double loss
+    cdef int i
+    run_forward(p, params, x, w.activations, 0)
+    loss = run_loss(p, s, c, x, weight_of(s, c), w.activations, w.errors)
+    if isfinite(loss):
+        for i in range(p.n_ops - 1, -1, -1):
+            n_clipped[0] += p.k.backward(&p.ops[i], params, target, scale, clip_delta, x, w.activations, w.errors,
+                                         w.scratch)
+    return loss
+
+
+cdef void train_plainly(const Net *p, char *params, const Samples *s, const Rates *rates, const Settings *u,
+                        const Workspace *w, Result *result) noexcept nogil:
+    """Plain per-sample SGD: each sample's δ goes straight into the weights."""
+    cdef ptrdiff_t t, c
+    cdef double loss
+    for t in range(s.n):
+        c = sample_at(s, t)
+        loss = learn(p, params, params, -rate_at(rates, t), u.clip_delta, s, c, w, &result.n_clipped)
+        if not isfinite(loss):
+            result.bad = t
+            break
+        result.loss += loss * weight_of(s, c)
+
+
+cdef void train_in_blocks(const Net *p, char *params, const Samples *s, const Rates *rates, const Settings *u,
+                          const Workspace *w, Result *result) noexcept nogil:
+    """The same as `train_plainly`, with W_1 read and written once per block of samples; see block.h."""
+    cdef const cmlp_op *op = &p.ops[0]
+    cdef const void *before[CMLP_BLOCK]
+    cdef const void *next[CMLP_BLOCK]
+    cdef ptrdiff_t start = 0, c, t, count
+    cdef double loss, rate
+    cdef int i
+    while start < s.n and result.bad < 0:
+        count = min(<ptrdiff_t> CMLP_BLOCK, s.n - start)
+        for t in range(CMLP_BLOCK):  # a short last block repeats its last sample, with updates of 0
+            next[t] = s.X + sample_at(s, start + min(t, count - 1)) * p.n_inputs * p.size
+        p.k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram)
+        memset(w.updates, 0, CMLP_BLOCK * p.width * p.size)
+        for t in range(count):
+            c = sample_at(s, start + t)
+            rate = rate_at(rates, start + t)
+            p.k.block_forward(op, t, w.products, w.gram, w.updates, w.activations)
+            run_forward(p, params, next[t], w.activations, 1)
+            loss = run_loss(p, s, c, next[t], weight_of(s, c), w.activations, w.errors)
+            if not isfinite(loss):
+                result.bad = start + t
+                break
+            result.loss += loss * weight_of(s, c)
+            for i in range(p.n_ops - 1, 0, -1):
+                result.n_clipped += p.k.backward(&p.ops[i], params, params, -rate, u.clip_delta, next[t],
+                                                 w.activations, w.errors, w.scratch)
+            result.n_clipped += p.k.block_backward(op, t, -rate, u.clip_delta, w.activations, w.errors, w.scratch,
+                                                   w.updates)
+        memcpy(before, next, sizeof(before))
+        start += count
+    p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)
+
+
+# -------------------------------------------------------------------------------------------------- batch by batch
+#
+# A team of threads runs the same function; between two barriers each thread has its own rows, its own inputs of every
+# layer, or its own slice of the parameters. No sum is divided among threads, so the numbers do not depend on how many
+# there are.
+
+
+# One pass, or one prediction, as all threads of a team see it.
+cdef struct Job:
+    const Net *p
+    const Samples *s
+    const Settings *u
+    const Rates *rates
+    const Workspace *w
+    State state
+    ptrdiff_t rows_at_once
+    double *losses  # (rows_at_once,)
+    double scale  # of the gradient, from clip_norm
+    char *out  # predictions (M, n_outputs)
+    ptrdiff_t n_clipped[CMLP_MOST_THREADS]
+    Result result
+
+
+cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, int thread, int n_threads) noexcept nogil:
+    """Where the part of a thread begins, if n elements are divided in whole granules; thread n_threads: n."""
+    return min(n, ((n + granule - 1) // granule * thread // n_threads) * granule)
+
+
+cdef void forward_rows(const Net *p, const void *params, const Samples *s, ptrdiff_t start, ptrdiff_t from_row,
+                       ptrdiff_t to_row, const Workspace *w) noexcept nogil:
+    """Copies rows from_row..to_row-1 of the samples at `start`, and runs them forward at once."""
+    cdef ptrdiff_t r
+    cdef int i
+    for r in range(from_row, to_row):
+        memcpy(w.x + r * p.x_stride * p.size, s.X + sample_at(s, start + r) * p.n_inputs * p.size,
+               p.n_inputs * p.size)
+    for i in range(p.n_ops):
+        p.k.batch_forward(&p.ops[i], params, to_row - from_row, w.x + from_row * p.x_stride * p.size, p.x_stride,
+                          w.activations + from_row * p.n_activations * p.size, p.n_activations)
+
+
+cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t from_row, ptrdiff_t to_row, double scale,
+                     int thread) noexcept nogil:
+    """Forward and backward for some rows of a batch: losses, errors and deltas, but no gradient yet."""
+    cdef const Net *p = job.p
+    cdef const Workspace *w = job.w
+    cdef ptrdiff_t r, c, at = from_row * p.n_activations * p.size
+    cdef bint finite = True
+    cdef int i
+    if from_row >= to_row:
+        return
+    forward_rows(p, job.state.params, job.s, start, from_row, to_row, w)
+    for r in range(from_row, to_row):
+        c = sample_at(job.s, start + r)
+        job.losses[r] = run_loss(p, job.s, c, w.x + r * p.x_stride * p.size, weight_of(job.s, c),
+                                 w.activations + r * p.n_activations * p.size,
+                                 w.errors + r * p.n_activations * p.size)
+        finite = finite and isfinite(job.losses[r])
+    if not finite:
+        return
+    for i in range(p.n_ops - 1, -1, -1):
+        job.n_clipped[thread] += p.k.batch_errors(
+            &p.ops[i], job.state.params, scale, job.u.clip_delta, to_row - from_row, w.activations + at,
+            w.errors + at, p.n_activations, w.deltas + from_row * p.n_deltas * p.size, p.n_deltas,
+            w.scratch + thread * 2 * p.width * p.size)
+
+
+cdef void sum_gradient(Job *job, ptrdiff_t rows, int thread, int n) noexcept nogil:
+    """The thread's inputs of every dense layer: gradient += inᵀ · deltas over all rows."""
+    cdef const Net *p = job.p
+    cdef const Workspace *w = job.w
+    cdef ptrdiff_t from_input, to_input
+    cdef int i
+    for i in range(p.n_ops):
+        if p.ops[i].kind == CMLP_DENSE:
+            from_input = share(p.ops[i].n_in, 32, thread, n)
+            to_input = share(p.ops[i].n_in, 32, thread + 1, n)
+            if from_input < to_input:
+                p.k.batch_gradient(&p.ops[i], job.state.gradient, rows, w.x, p.x_stride, w.activations,
+                                   p.n_activations, w.deltas, p.n_deltas, from_input, to_input)
+
+
+cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) noexcept nogil:
+    """Whether all losses of these rows are finite; thread 0 adds them up, in order."""
+    cdef ptrdiff_t r
+    for r in range(rows):
+        if not isfinite(job.losses[r]):
+            if thread == 0:
+                job.result.bad = start + r
+            return False
+        if thread == 0:
+            job.result.loss += job.losses[r] * weight_of(job.s, sample_at(job.s, start + r))
+    return True
+
+
+cdef void step_slice(Job *job, ptrdiff_t at, ptrdiff_t n, ptrdiff_t t, double decay, int thread,
+                     int n_threads) noexcept nogil:
+    """Step t of the optimiser for the thread's share of n parameters from `at` on."""
+    cdef const Net *p = job.p
+    cdef const Settings *u = job.u
+    cdef ptrdiff_t first = share(n, 64, thread, n_threads)
+    cdef ptrdiff_t count = share(n, 64, thread + 1, n_threads) - first
+    cdef ptrdiff_t offset = (at + first) * p.size
+    cdef char *velocity = NULL if job.state.velocity == NULL else job.state.velocity + offset
+    cdef double rate = rate_at(job.rates, t), c1, c2
+    if u.adam:  # bias corrections: m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), t counted from the first step of all
+        c1 = 1.0 - u.beta1 ** (job.rates.first_step + t + 1)
+        c2 = sqrt(1.0 - u.beta2 ** (job.rates.first_step + t + 1))
+        p.k.adam_step(count, job.state.params + offset, velocity, job.state.squares + offset,
+                      job.state.gradient + offset, job.scale, rate * c2 / c1, u.beta1, u.beta2, u.eps * c2, decay)
+    else:
+        p.k.sgd_step(count, job.state.params + offset, velocity, job.state.gradient + offset, job.scale, rate,
+                     u.momentum, u.nesterov, decay)
+
+
+cdef void step(Job *job, ptrdiff_t t, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+    """Clips the gradient by value, then by global norm, and takes step t of this call."""
+    cdef const Net *p = job.p
+    cdef const Settings *u = job.u
+    cdef const cmlp_op *op
+    cdef double norm
+    cdef int i
+    if u.clip_value != INFINITY or u.clip_norm != INFINITY:
+        if thread == 0:
+            if u.clip_value != INFINITY:
+                p.k.clip(p.n_parameters, job.state.gradient, u.clip_value)
+            norm = sqrt(p.k.sum_of_squares(p.n_parameters, job.state.gradient))
+            job.scale = u.clip_norm / norm if norm > u.clip_norm else 1.0
+        cmlp_wait_for_team(barrier)
+    if u.weight_decay == 0.0:
+        step_slice(job, 0, p.n_parameters, t, 0.0, thread, n)
+        return
+    for i in range(p.n_ops):  # λ acts on weights, not on biases
+        op = &p.ops[i]
+        if op.kind == CMLP_DENSE:
+            step_slice(job, op.weights, op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out), t, u.weight_decay,
+                       thread, n)
+            if op.biases >= 0:
+                step_slice(job, op.biases, op.n_out, t, 0.0, thread, n)
+
+
+cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, int thread, int n,
+                      cmlp_barrier *barrier) noexcept nogil:
+    """The gradient of a batch; False if a loss is not finite. A single sample goes by the kernels for one."""
+    cdef ptrdiff_t rows
+    cdef double scale = 1.0 / (stop - start) if job.u.mean else 1.0
+    if thread == 0:
+        memset(job.state.gradient, 0, job.p.n_parameters * job.p.size)
+    if job.u.batch_size == 1:
+        if thread == 0:
+            job.losses[0] = learn(job.p, job.state.params, job.state.gradient, 1.0, job.u.clip_delta, job.s,
+                                  sample_at(job.s, start), job.w, &job.n_clipped[0])
+        return count_losses(job, start, 1, thread)
+    while start < stop:
+        rows = min(job.rows_at_once, stop - start)
+        learn_rows(job, start, share(rows, 4, thread, n), share(rows, 4, thread + 1, n), scale, thread)
+        cmlp_wait_for_team(barrier)
+        if not count_losses(job, start, rows, thread):
+            return False
+        sum_gradient(job, rows, thread, n)
+        cmlp_wait_for_team(barrier)
+        start += rows
+    return True
+
+
+cdef void train_in_batches(void *context, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+    """Any optimiser, any batch size: the gradient of a batch, then a step."""
+    cdef Job *job = <Job *> context
+    cdef ptrdiff_t t = 0, start = 0, stop
+    while start < job.s.n:
+        stop = min(start + job.u.batch_size, job.s.n)
+        if not learn_batch(job, start, stop, thread, n, barrier):
+            return
+        step(job, t, thread, n, barrier)
+        cmlp_wait_for_team(barrier)
+        start = stop
+        t += 1
+
+
+cdef void predict_rows(void *context, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+    """out (M, n_outputs) = ŷ of the thread's part of the samples."""
+    cdef Job *job = <Job *> context
+    cdef const Net *p = job.p
+    cdef ptrdiff_t at = share(job.s.n, CMLP_ROWS_AT_ONCE, thread, n)
+    cdef ptrdiff_t stop = share(job.s.n, CMLP_ROWS_AT_ONCE, thread + 1, n)
+    cdef ptrdiff_t first = thread * CMLP_ROWS_AT_ONCE, rows, r  # the thread's rows of the workspace
+    while at < stop:
+        rows = min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, stop - at)
+        if rows == 1:
+            run_forward(p, job.state.params, job.s.X + at * p.n_inputs * p.size,
+                        job.w.activations + first * p.n_activations * p.size, 0)
+        else:
+            forward_rows(p, job.state.params, job.s, at - first, first, first + rows, job.w)
+        for r in range(rows):
+            memcpy(job.out + (at + r) * p.n_outputs * p.size,
+                   job.w.activations + ((first + r) * p.n_activations + p.output) * p.size, p.n_outputs * p.size)
+        at += rows
