@@ -72,7 +72,7 @@ def test_blocks_equal_the_plain_loop_over_an_epoch_of_1000_samples(level, sizes,
 
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
-@pytest.mark.parametrize("n_samples", [1, 2, 3, 4, 5, 7, 8, 9])
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 4, 5, 9])
 def test_blocks_take_any_number_of_samples(level, sizes, n_samples):
     settings = {"epochs": 2, "order": "given", "optimizer": cmlp.SGD(0.05), "n_samples": n_samples}
     plain, _ = fitted(sizes, "float64", False, **settings)
@@ -124,8 +124,8 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("sizes", SHAPES, ids=str)
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 64, 65, 100, 200])
+@pytest.mark.parametrize("sizes", SHAPES[2:6], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 65, 200])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_batches_equal_the_reference(level, sizes, batch_size, optimizer):
     chosen, same = OPTIMIZERS[optimizer]
