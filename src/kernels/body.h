@@ -175,6 +175,7 @@ static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, 
             NAME(columns_forward)(op, W, b, in, z);
         NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z, out);
     } else if (op->kind == CMLP_ACTIVATION) {
+        if (op->in < 0) in = memcpy(out, x, op->n_in * sizeof(REAL)); /* x has no padding */
         NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, in, out);
     } else if (op->accumulate) {
         for (ptrdiff_t i = 0; i < op->n_out; i++) out[i] += in[i];

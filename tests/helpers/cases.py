@@ -47,6 +47,7 @@ COMPOSITIONS = {
     "residual": lambda f: chain(
         Dense(6, f), add(Identity(), chain(Dense(4, f), Dense(6))), add(Dense(6), Identity()), Dense(3)
     ),
+    "activation_first": lambda f: chain(Activation(f), Dense(3)),
     "activation_after_add": lambda f: chain(Dense(6, f), add(Identity(), Dense(6)), Activation(f), Dense(3)),
     "add_activations": lambda f: chain(Dense(6), add(Activation(f), Activation("sigmoid")), Dense(3)),
     "add_of_concatenations": lambda f: chain(
