@@ -30,35 +30,48 @@ INLINE void NAME(product_tile)(ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrd
     }
 }
 
-/* C (m, n) = or += bias + A (m, k) B (k, n), vectors along the columns of B and C. */
+/* C (m, n) = or += bias + A (m, k) B (k, n), vectors along the columns of B and C. Two vectors of columns and PACKED rows
+ * of B at a time are copied together first: at a row length of a power of two they would all compete for a few places in
+ * the caches. */
 static void NAME(product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_k,
                           const REAL *b, ptrdiff_t b_k, const REAL *bias, REAL *c, ptrdiff_t c_row, int accumulate) {
+    enum { PACKED = 256 };
+    VEC pack[2 * PACKED];
     for (ptrdiff_t j = 0, wide; j < n; j += wide) {
         wide = n - j >= 2 * LANES ? 2 * LANES : n - j >= LANES ? LANES : n - j;
-        const REAL *bias_j = bias ? bias + j : NULL;
-        for (ptrdiff_t i = 0, high; i < m; i += high) {
-            const REAL *a_i = a + i * a_row;
-            REAL *c_ij = c + i * c_row + j;
-            high = m - i >= 4 ? 4 : 1;
+        for (ptrdiff_t first = 0, deep; first < k; first += deep) {
+            deep = k - first < PACKED ? k - first : PACKED;
+            const REAL *b_j = b + first * b_k + j, *bias_j = bias && !first ? bias + j : NULL;
+            ptrdiff_t b_step = b_k;
+            const int add = accumulate || first;
+            if (wide == 2 * LANES && m >= 16) {
+                for (ptrdiff_t p = 0; p < deep; p++) {
+                    pack[2 * p] = NAME(load)(b_j + p * b_k);
+                    pack[2 * p + 1] = NAME(load)(b_j + p * b_k + LANES);
+                }
+                b_j = (const REAL *)pack;
+                b_step = 2 * LANES;
+            }
+            for (ptrdiff_t i = 0, high; i < m; i += high) {
+                const REAL *a_i = a + i * a_row + first * a_k;
+                REAL *c_ij = c + i * c_row + j;
+                high = m - i >= 4 ? 4 : 1;
 #define TILE(M, R, partial) \
-    NAME(product_tile)(k, a_i, a_row, a_k, b + j, b_k, bias_j, c_ij, c_row, wide, accumulate, M, R, partial)
-            if (wide == 2 * LANES) {
-                if (high == 4)
+    NAME(product_tile)(deep, a_i, a_row, a_k, b_j, b_step, bias_j, c_ij, c_row, wide, add, M, R, partial)
+                if (wide == 2 * LANES && high == 4)
                     TILE(4, 2, 0);
-                else
+                else if (wide == 2 * LANES)
                     TILE(1, 2, 0);
-            } else if (wide == LANES) {
-                if (high == 4)
+                else if (wide == LANES && high == 4)
                     TILE(4, 1, 0);
-                else
+                else if (wide == LANES)
                     TILE(1, 1, 0);
-            } else {
-                if (high == 4)
+                else if (high == 4)
                     TILE(4, 1, 1);
                 else
                     TILE(1, 1, 1);
-            }
 #undef TILE
+            }
         }
     }
 }
