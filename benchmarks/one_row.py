@@ -1,0 +1,114 @@
+"""How long does predicting, or learning from, one row take through Python: typically, and at worst?"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Aim, Contestant, Plot, Report, Table, Timing, available, measure, speedup_aim
+from benchmarks.one_row_rivals import MAKERS
+from benchmarks.problem import Problem, make_problem
+
+SIZES = ((10, 32, 32, 1), (784, 128, 10))
+ROWS = 1000
+PERCENTILES = (50, 99, 99.9)
+# 10-32-32-1: µs, and times as fast as.
+AIMS: dict[str, tuple[float, dict[str, float]]] = {
+    "predict": (0.4, {"ONNX Runtime": 12, "mlpfile": 2.5}),
+    "learn": (0.7, {"mlpfile": 2.5}),
+}
+
+
+def run(quick: bool) -> Report:
+    """Time everyone's calls, in loops (the ratios) and one by one (the percentiles)."""
+    report = Report("one_row", "how long does predicting, or learning from, one row take through Python?")
+    bars: dict[str, dict[str, float]] = {}
+    for sizes in SIZES:
+        problem = make_problem(sizes, ROWS)
+        rivals, skipped = available(MAKERS, problem)
+        report.checks.append(f"{problem.name}: {check(problem, rivals)}")
+        for index, action in enumerate(("predict", "learn")):
+            calls = {name: pair[index] for name, pair in rivals.items() if pair[index] is not None}
+            workload, microseconds = _race(problem, action, calls, skipped, report, quick)
+            bars[workload] = microseconds
+    report.plots.append(Plot("time", "bars", "One row through Python", "", "µs per call; shorter is better", bars))
+    report.notes += [
+        "Percentiles are of single calls, less the median cost of reading the clock twice; each call has another row.",
+        "NumPy is the bare formulas. PyTorch, TorchScript and JAX take and give NumPy rows, as everyone does.",
+        "FANN is called through ctypes, a good part of its time; its hidden units are linear pieces.",
+    ]
+    return report
+
+
+def _race(
+    problem: Problem, action: str, calls: dict[str, Any], skipped: dict[str, str], report: Report, quick: bool
+) -> tuple[str, dict[str, float]]:
+    """Add the table of one action; return its name and everyone's µs."""
+    arguments = list(zip(problem.X, problem.Y, strict=True)) if action == "learn" else [(x,) for x in problem.X]
+
+    def loop(call: Any) -> Any:
+        def run(n: int) -> None:
+            for one in arguments[:n]:
+                call(*one)
+
+        return run
+
+    contestants = [Contestant(name, loop(call), ROWS) for name, call in calls.items()]
+    budget = {"rounds": 5, "seconds": 0.3, "aim": 0.01} if quick else {"rounds": 200, "seconds": 20.0, "aim": 0.05}
+    timings = measure(contestants, **budget)
+    workload = f"{problem.name}, {action} one row"
+    report.add_timings(workload, timings)
+    gc.collect()
+    gc.disable()
+    singles = {
+        name: percentiles(call, arguments[:200] if quick else arguments, 0.0 if quick else 3.0)
+        for name, call in calls.items()
+    }
+    gc.enable()
+    rows = [
+        [name, t.best * 1e6, *singles[name], t.best / timings["cmlp"].best]
+        for name, t in sorted(timings.items(), key=lambda item: item[1].best)
+    ]
+    rows += [[name, f"skipped: {why}", *[None] * 4] for name, why in skipped.items()]
+    columns = ["", "µs per call, best", *(f"p{p:g}" for p in PERCENTILES), "best / cmlp's"]
+    report.tables.append(Table(workload, columns, rows))
+    if problem.sizes == SIZES[0]:
+        _add_aims(workload, action, timings, skipped, report)
+    return workload, {name: timing.best * 1e6 for name, timing in timings.items()}
+
+
+def _add_aims(workload: str, action: str, timings: dict[str, Timing], skipped: dict[str, str], report: Report) -> None:
+    at_most, rivals = AIMS[action]
+    report.aims.append(Aim(f"{workload}: µs", timings["cmlp"].best * 1e6, at_most=at_most))
+    for rival, at_least in rivals.items():
+        report.aims.append(speedup_aim(f"{workload}: times as fast as", timings, rival, at_least, skipped))
+
+
+def percentiles(call: Any, arguments: list[Any], seconds: float) -> list[float]:
+    """Return the percentiles of single calls in µs, less the median time of no call."""
+    clock = time.perf_counter_ns
+    none = []
+    for _ in range(1000):
+        start = clock()
+        none.append(clock() - start)
+    times: list[int] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        for one in arguments:
+            start = clock()
+            call(*one)
+            times.append(clock() - start)
+    return [float(value) / 1e3 for value in np.percentile(times, PERCENTILES) - np.median(none)]
+
+
+def check(problem: Problem, rivals: dict[str, Any]) -> str:
+    """Compare everyone's ŷ, but FANN's, which has other hidden units."""
+    rows = [np.ascontiguousarray(x) for x in problem.X[:20]]
+    found = {name: [np.ravel(pair[0](x)) for x in rows] for name, pair in rivals.items() if name != "FANN"}
+    apart = {name: float(np.abs(np.subtract(values, found["cmlp"])).max()) for name, values in found.items()}
+    if any(not value < 1e-4 for value in apart.values()):
+        raise AssertionError(f"{problem.name}: not everyone predicts what cmlp does: {apart}")
+    return f"the predictions of {', '.join(apart)} agree within {max(apart.values()):.0e}"

@@ -1,0 +1,98 @@
+"""How long does one step of per-sample SGD take on small networks?"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.harness import (
+    Aim,
+    Contestant,
+    Plot,
+    Report,
+    Timing,
+    available,
+    comparison,
+    measure,
+    speedup_aim,
+)
+from benchmarks.native import Fann
+from benchmarks.per_sample_rivals import MAKERS, Cmlp
+from benchmarks.problem import Problem, compare, make_problem
+
+# Sizes, M, and the rivals to be so many times as fast as.
+WORKLOADS: tuple[tuple[tuple[int, ...], int, dict[str, float]], ...] = (
+    ((2, 4, 1), 200_000, {"JAX": 1}),
+    ((10, 32, 32, 1), 100_000, {"JAX": 4, "Numba": 2.5, "FANN": 14, "PyTorch": 1000}),
+    ((64, 64, 64, 10), 50_000, {"JAX": 3.5, "Numba": 2}),
+    ((784, 128, 10), 10_000, {"JAX": 1.5}),
+    ((784, 1024, 1024, 10), 1_000, {"plain C": 2}),
+)
+QUICK = {"rounds": 2, "seconds": 0.5, "aim": 0.015}
+FULL = {"rounds": 15, "seconds": 60.0, "aim": 0.2}
+CHECKED, TOLERANCE = 30, 1e-3
+
+
+def run(quick: bool) -> Report:
+    """Race everyone on every workload."""
+    report = Report("per_sample", "how long does one step of per-sample SGD take on small networks?")
+    bars: dict[str, dict[str, float]] = {}
+    for sizes, n_samples, aims in WORKLOADS:
+        problem = make_problem(sizes, n_samples // 10 if quick else n_samples)
+        timings, skipped = race(problem, report, QUICK if quick else FULL)
+        if problem.name == "10-32-32-1":
+            ours = timings["cmlp"].best * 1e6
+            report.aims.append(Aim(f"{problem.name}: µs per sample", ours, at_most=0.25))
+        for rival, at_least in aims.items():
+            report.aims.append(speedup_aim(f"{problem.name}: times as fast as", timings, rival, at_least, skipped))
+        bars[problem.name] = {name: timing.best * 1e6 for name, timing in timings.items()}
+    report.notes += [f"{name}: {maker.note}" for name, maker in MAKERS.items() if maker.note]
+    report.plots.append(
+        Plot("time", "bars", "One step of per-sample SGD", "", "µs per sample; shorter is better", bars)
+    )
+    return report
+
+
+def race(
+    problem: Problem,
+    report: Report,
+    budget: dict[str, float],
+    stream: Contestant | None = None,
+    whole: Container[str] = (),
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """Check everyone's numbers, time everyone within the budget of `measure`, and add the table to the report.
+
+    Those named in `whole` learn from all samples in every run, the others from as many as fit into the budget's `aim`.
+    """
+    rivals, skipped = available(MAKERS, problem)
+    report.checks += check(problem, rivals)
+    m = len(problem.X)
+    contestants = [] if stream is None else [stream]
+    for name, rival in rivals.items():
+        size = m if name in whole else 0
+        contestants.append(Contestant(name, rival.learn, m, rival.reset, unit=2, size=size))
+    timings = measure(contestants, **budget)
+    if problem.epochs > 1:
+        for name in rivals:
+            timings[name].best /= problem.epochs
+            timings[name].median /= problem.epochs
+    report.add_timings(problem.name, timings)
+    report.tables.append(comparison(f"{problem.name}, float32, {problem.cost:,} weights", timings, skipped))
+    return timings, skipped
+
+
+def check(problem: Problem, rivals: dict[str, Any]) -> list[str]:
+    """Hold everyone's numbers against cmlp's: who clips δ, as timed; the others without; FANN with linear units."""
+    able = {name: rival for name, rival in rivals.items() if problem.clip is None or rival.clips}
+    able.pop("FANN", None)
+    found = [("as timed", compare(problem, able, CHECKED, TOLERANCE))]
+    plain = replace(problem, clip=None, epochs=1)
+    unable = [name for name in rivals if name not in able and name != "FANN"]
+    if unable:
+        others, _ = available({name: MAKERS[name] for name in ("cmlp", *unable)}, plain)
+        found.append(("not clipped", compare(plain, others, CHECKED, TOLERANCE)))
+    if "FANN" in rivals:
+        linear = {"cmlp": Cmlp(plain, hidden="identity"), "FANN": Fann(plain, hidden="linear")}
+        found.append(("hidden units linear", compare(plain, linear, CHECKED, TOLERANCE)))
+    return [f"{problem.name}, {how}: {text}" for how, text in found]
