@@ -8,6 +8,16 @@
 array([0, 1, 1, 0])
 """
 
+try:
+    from cmlp import _core  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "cmlp._core":
+        raise
+    raise ImportError(
+        f"cmlp in {__path__[0]} has no compiled core: this is its source tree. Start Python in another folder to get "
+        "the installed package, or compile the tree in place with `pip install -e .`"
+    ) from error
+
 from cmlp import datasets, schedules
 from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP

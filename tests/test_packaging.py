@@ -68,3 +68,14 @@ def test_importing_loads_numpy_and_the_standard_library_alone(tmp_path):
     roots = {name.split(".")[0] for name in run_isolated(code, tmp_path).split()}
     others = roots - set(sys.stdlib_module_names) - {"cmlp", "numpy", "cython_runtime"}
     assert not [name for name in others if not name.startswith("_cython_")]
+
+
+def test_the_uncompiled_tree_says_what_to_do(tmp_path):
+    package = tmp_path / "cmlp"
+    package.mkdir()
+    source = Path(cmlp.__file__).read_text(encoding="utf-8")
+    (package / "__init__.py").write_text(source, encoding="utf-8")
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import cmlp"]
+    result = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "has no compiled core" in result.stderr.splitlines()[-1]
