@@ -9,7 +9,7 @@ array([0, 1, 1, 0])
 """
 
 try:
-    from cmlp import _core  # noqa: F401
+    import cmlp._core
 except ModuleNotFoundError as error:
     if error.name != "cmlp._core":
         raise
