@@ -9,7 +9,7 @@ array([0, 1, 1, 0])
 """
 
 try:
-    import cmlp._core
+    import cmlp._core  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "cmlp._core":
         raise
