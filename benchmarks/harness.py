@@ -106,7 +106,7 @@ def available(makers: Mapping[str, Callable[..., Any]], *arguments: Any) -> tupl
     for name, maker in makers.items():
         try:
             made[name] = maker(*arguments)
-        except (ImportError, OSError, NotImplementedError) as error:  # OSError: a shared library or a compiler
+        except (ImportError, OSError) as error:  # OSError: a shared library or a compiler
             skipped[name] = "not installed" if isinstance(error, ImportError) else str(error)
     return made, skipped
 

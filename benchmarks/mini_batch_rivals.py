@@ -25,8 +25,6 @@ class CmlpBatches(Cmlp):
         super().__init__(problem)
         self._options = options  # such as n_threads
         if problem.optimizer == "adam":
-            if not hasattr(cmlp, "Adam"):
-                raise NotImplementedError("this version of cmlp has no Adam")
             self._optimizer = cmlp.Adam(problem.learning_rate)
         else:
             self._optimizer = cmlp.SGD(problem.learning_rate, momentum=MOMENTUM)
@@ -45,13 +43,11 @@ class CmlpBatches(Cmlp):
 
 
 class NumPyBatches(NumPy):
-    def __init__(self, problem: Problem) -> None:
-        if problem.optimizer == "adam":
-            raise NotImplementedError("cmlp.reference has no Adam")
-        super().__init__(problem)
+    """Adam starts anew with each call, as it does in `CmlpBatches`."""
 
     def learn(self, n_samples: int) -> None:
         p = self.problem
+        adam = (BETA1, BETA2, EPSILON) if p.optimizer == "adam" else None
         self._train(
             self._weights,
             self._biases,
@@ -61,7 +57,8 @@ class NumPyBatches(NumPy):
             p.Y[:n_samples],
             learning_rate=p.learning_rate,
             batch_size=p.batch,
-            momentum=MOMENTUM,
+            momentum=0.0 if adam else MOMENTUM,
+            adam=adam,
         )
 
 
