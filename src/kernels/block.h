@@ -110,22 +110,32 @@ INLINE void NAME(columns_products)(const REAL *W, ptrdiff_t ld, ptrdiff_t n, con
     for (int j = 0; j < J; j++) NAME(store_four_sums)(Zt + j * BLOCK, sum[j], 1);
 }
 
+/* The same for the updates of J units: W_j += Σ_s u_s[j] x_s. */
+INLINE void NAME(columns_update)(REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *x, const REAL *U,
+                                 ptrdiff_t ld_z, const int J) {
+    const REAL *const x0 = x[0], *const x1 = x[1], *const x2 = x[2], *const x3 = x[3];
+    VEC u[2][BLOCK];
+#pragma GCC unroll 8
+    for (int k = 0; k < J * BLOCK; k++) u[k / BLOCK][k % BLOCK] = NAME(broadcast)(U[k % BLOCK * ld_z + k / BLOCK]);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const VEC v0 = NAME(load)(x0 + i), v1 = NAME(load)(x1 + i), v2 = NAME(load)(x2 + i), v3 = NAME(load)(x3 + i);
+#pragma GCC unroll 2
+        for (int j = 0; j < J; j++) {
+            VEC w = NAME(load)(W + j * ld + i) + u[j][0] * v0;
+            w += u[j][1] * v1;
+            w += u[j][2] * v2;
+            w += u[j][3] * v3;
+            NAME(store)(W + j * ld + i, w);
+        }
+    }
+}
+
 static void NAME(columns_tile)(REAL *W, ptrdiff_t ld, ptrdiff_t n_out, ptrdiff_t n, const REAL *const *before,
                                const REAL *U, ptrdiff_t ld_z, const REAL *const *next, REAL *Zt, REAL *G) {
     if (before) {
-        for (ptrdiff_t j = 0; j < n_out; j++) {
-            const VEC u0 = NAME(broadcast)(U[j]), u1 = NAME(broadcast)(U[ld_z + j]);
-            const VEC u2 = NAME(broadcast)(U[2 * ld_z + j]), u3 = NAME(broadcast)(U[3 * ld_z + j]);
-            REAL *w = W + j * ld;
-            for (ptrdiff_t i = 0; i < n; i += LANES) {
-                VEC w_i = NAME(load)(w + i);
-                w_i += u0 * NAME(load)(before[0] + i);
-                w_i += u1 * NAME(load)(before[1] + i);
-                w_i += u2 * NAME(load)(before[2] + i);
-                w_i += u3 * NAME(load)(before[3] + i);
-                NAME(store)(w + i, w_i);
-            }
-        }
+        ptrdiff_t j = 0;
+        for (; j + 2 <= n_out; j += 2) NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, 2);
+        if (j < n_out) NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, 1);
     }
     if (next) {
         ptrdiff_t j = 0;
