@@ -18,6 +18,8 @@ except ModuleNotFoundError as error:
         "the installed package, or compile the tree in place with `pip install -e .`"
     ) from error
 
+from typing import TYPE_CHECKING, Any
+
 from cmlp import datasets, schedules
 from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
@@ -25,6 +27,9 @@ from cmlp.network import Gradients, Network, Scores
 from cmlp.optimizers import SGD, Adam
 from cmlp.persistence import load
 from cmlp.training import DivergenceError, History
+
+if TYPE_CHECKING:
+    from cmlp.estimators import MLPClassifier, MLPRegressor
 
 __version__ = "0.1.0"
 
@@ -41,6 +46,14 @@ def get_include() -> str:
     return __path__[0]
 
 
+def __getattr__(name: str) -> Any:
+    if name not in ("MLPClassifier", "MLPRegressor"):
+        raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
+    from cmlp import estimators  # imports scikit-learn
+
+    return getattr(estimators, name)
+
+
 __all__ = [
     "MLP",
     "SGD",
@@ -52,6 +65,8 @@ __all__ = [
     "History",
     "Identity",
     "Layer",
+    "MLPClassifier",
+    "MLPRegressor",
     "Network",
     "Scores",
     "add",

@@ -35,6 +35,10 @@ class Update:
         beta1: float = 0.0,
         beta2: float = 0.0,
         eps: float = 0.0,
+        weighted_mean: bool = False,
+        alpha: float = 0.0,
+        loss_scale: float = 1.0,
+        eps_hat: bool = False,
     ) -> None: ...
     @property
     def batch_size(self) -> int: ...

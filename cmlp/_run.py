@@ -94,8 +94,9 @@ def make_update(
     clip_delta: float | None = None,
     clip_value: float | None = None,
     clip_norm: float | None = None,
+    **settings: float,
 ) -> Update:
-    """Check the settings of an update and pack them for the core."""
+    """Check the settings of an update and pack them for the core; `settings`: further ones, as the core takes them."""
 
     def limit(value: float | None, name: str) -> float:
         return math.inf if value is None else check_number(value, name, above=0)
@@ -108,6 +109,7 @@ def make_update(
         clip_value=limit(clip_value, "clip_value"),
         clip_norm=limit(clip_norm, "clip_norm"),
         **optimizer.settings,
+        **settings,
     )
 
 

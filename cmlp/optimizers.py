@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from cmlp._checks import check_name, check_number, shown
@@ -50,7 +51,7 @@ class Optimizer:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    @property
+    @cached_property
     def schedule(self) -> Schedule:
         """The learning rate as a schedule.
 

@@ -90,16 +90,22 @@ cdef class Update:
 
     Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. With `adam` the
     moments' decay rates are beta1 and beta2; else momentum and nesterov count.
+
+    With `weighted_mean`, a batch's objective is that of scikit-learn, (Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c; `train` then returns
+    the sum over the batches of number of samples · objective, in it loss_scale · ℓ_c for ℓ_c. With `eps_hat`, Adam's ε is
+    added to √v as it is, not to √v̂ (Kingma and Ba, end of section 2).
     """
     cdef Settings settings
 
     def __init__(self, *, ptrdiff_t batch_size=1, bint mean=True, double clip_delta=INFINITY,
                  double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, double momentum=0.0,
-                 bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0):
+                 bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0,
+                 bint weighted_mean=False, double alpha=0.0, double loss_scale=1.0, bint eps_hat=False):
         self.settings = Settings(
             batch_size=batch_size, mean=mean, nesterov=nesterov, adam=adam, clip_delta=clip_delta,
             clip_value=clip_value, clip_norm=clip_norm, momentum=momentum, weight_decay=weight_decay, beta1=beta1,
-            beta2=beta2, eps=eps)
+            beta2=beta2, eps=eps, weighted_mean=weighted_mean, alpha=alpha, loss_scale=loss_scale,
+            eps_hat=eps_hat)
 
     @property
     def batch_size(self):
@@ -121,7 +127,7 @@ cdef class Update:
         """Whether one sample's δ can go straight into the weights, without a gradient buffer."""
         cdef Settings *u = &self.settings
         return (u.batch_size == 1 and not u.adam and u.momentum == 0.0 and u.weight_decay == 0.0
-                and u.clip_value == INFINITY and u.clip_norm == INFINITY)
+                and u.alpha == 0.0 and not u.weighted_mean and u.clip_value == INFINITY and u.clip_norm == INFINITY)
 
 
 cdef class Program:

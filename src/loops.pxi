@@ -14,8 +14,8 @@ cdef struct Net:
 # How gradients become steps; see the class Update.
 cdef struct Settings:
     ptrdiff_t batch_size
-    bint mean, nesterov, adam
-    double clip_delta, clip_value, clip_norm, momentum, weight_decay, beta1, beta2, eps
+    bint mean, nesterov, adam, weighted_mean, eps_hat
+    double clip_delta, clip_value, clip_norm, momentum, weight_decay, alpha, loss_scale, beta1, beta2, eps
 
 
 # The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL; visited in order,
@@ -193,6 +193,7 @@ cdef struct Job:
     ptrdiff_t rows_at_once
     double *losses  # (rows_at_once,)
     double scale  # of the gradient, from clip_norm
+    double penalty  # ½ α Σ‖W‖² before the present batch
     char *out  # predictions (M, n_outputs)
     ptrdiff_t n_clipped[CMLP_MOST_THREADS]
     Result result
@@ -284,18 +285,45 @@ cdef void step_slice(Job *job, ptrdiff_t at, ptrdiff_t n, ptrdiff_t t, double de
         c1 = 1.0 - u.beta1 ** (job.rates.first_step + t + 1)
         c2 = sqrt(1.0 - u.beta2 ** (job.rates.first_step + t + 1))
         p.k.adam_step(count, job.state.params + offset, velocity, job.state.squares + offset,
-                      job.state.gradient + offset, job.scale, rate * c2 / c1, u.beta1, u.beta2, u.eps * c2, decay)
+                      job.state.gradient + offset, job.scale, rate * c2 / c1, u.beta1, u.beta2,
+                      u.eps if u.eps_hat else u.eps * c2, decay)
     else:
         p.k.sgd_step(count, job.state.params + offset, velocity, job.state.gradient + offset, job.scale, rate,
                      u.momentum, u.nesterov, decay)
 
 
-cdef void step(Job *job, ptrdiff_t t, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
-    """Clips the gradient by value, then by global norm, and takes step t of this call."""
+cdef double batch_weight(const Job *job, ptrdiff_t start, ptrdiff_t stop) noexcept nogil:
+    """What the sums over a batch are divided by: Σ s_c if `weighted_mean`, else the number of samples."""
+    cdef double total = 0.0
+    cdef ptrdiff_t i
+    if not job.u.weighted_mean or job.s.weights == NULL:
+        return stop - start
+    for i in range(start, stop):
+        total += job.s.weights[sample_at(job.s, i)]
+    return total
+
+
+cdef ptrdiff_t n_weights(const cmlp_op *op) noexcept nogil:
+    """Elements of a dense operation's W, its padding included."""
+    return op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out)
+
+
+cdef double penalty(const Net *p, const char *params, double alpha) noexcept nogil:
+    """½ α Σ‖W‖²."""
+    cdef double squares = 0.0
+    cdef int i
+    for i in range(p.n_ops):
+        if p.ops[i].kind == CMLP_DENSE:
+            squares += p.k.sum_of_squares(n_weights(&p.ops[i]), params + p.ops[i].weights * p.size)
+    return 0.5 * alpha * squares
+
+
+cdef void step(Job *job, ptrdiff_t t, double weight, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+    """Clips the gradient by value, then by global norm, and takes step t of this call; weight: the batch's."""
     cdef const Net *p = job.p
     cdef const Settings *u = job.u
     cdef const cmlp_op *op
-    cdef double norm
+    cdef double norm, decay = u.weight_decay + (u.alpha / weight if weight > 0.0 else 0.0)
     cdef int i
     if u.clip_value != INFINITY or u.clip_norm != INFINITY:
         if thread == 0:
@@ -304,28 +332,31 @@ cdef void step(Job *job, ptrdiff_t t, int thread, int n, cmlp_barrier *barrier) 
             norm = sqrt(p.k.sum_of_squares(p.n_parameters, job.state.gradient))
             job.scale = u.clip_norm / norm if norm > u.clip_norm else 1.0
         cmlp_wait_for_team(barrier)
-    if u.weight_decay == 0.0:
+    if decay == 0.0:
         step_slice(job, 0, p.n_parameters, t, 0.0, thread, n)
         return
-    for i in range(p.n_ops):  # λ acts on weights, not on biases
+    for i in range(p.n_ops):  # λ and α act on weights, not on biases
         op = &p.ops[i]
         if op.kind == CMLP_DENSE:
-            step_slice(job, op.weights, op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out), t, u.weight_decay,
-                       thread, n)
+            step_slice(job, op.weights, n_weights(op), t, decay, thread, n)
             if op.biases >= 0:
                 step_slice(job, op.biases, op.n_out, t, 0.0, thread, n)
 
 
-cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, int thread, int n,
+cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, double weight, int thread, int n,
                       cmlp_barrier *barrier) noexcept nogil:
     """The gradient of a batch; False if a loss is not finite. A single sample goes by the kernels for one."""
     cdef ptrdiff_t rows
-    cdef double scale = 1.0 / (stop - start) if job.u.mean else 1.0
+    cdef double scale = 1.0
+    if job.u.mean:
+        scale = 1.0 / weight if weight > 0.0 else 0.0
     if thread == 0:
         memset(job.state.gradient, 0, job.p.n_parameters * job.p.size)
+        if job.u.alpha > 0.0:
+            job.penalty = penalty(job.p, job.state.params, job.u.alpha)
     if job.u.batch_size == 1:
         if thread == 0:
-            job.losses[0] = learn(job.p, job.state.params, job.state.gradient, 1.0, job.u.clip_delta, job.s,
+            job.losses[0] = learn(job.p, job.state.params, job.state.gradient, scale, job.u.clip_delta, job.s,
                                   sample_at(job.s, start), job.w, &job.n_clipped[0])
         return count_losses(job, start, 1, thread)
     while start < stop:
@@ -344,11 +375,17 @@ cdef void train_in_batches(void *context, int thread, int n, cmlp_barrier *barri
     """Any optimiser, any batch size: the gradient of a batch, then a step."""
     cdef Job *job = <Job *> context
     cdef ptrdiff_t t = 0, start = 0, stop
+    cdef double before, weight
     while start < job.s.n:
         stop = min(start + job.u.batch_size, job.s.n)
-        if not learn_batch(job, start, stop, thread, n, barrier):
+        weight = batch_weight(job, start, stop)
+        before = job.result.loss if thread == 0 else 0.0
+        if not learn_batch(job, start, stop, weight, thread, n, barrier):
             return
-        step(job, t, thread, n, barrier)
+        if thread == 0 and job.u.weighted_mean and weight > 0.0:  # its mean loss, once for each of its samples
+            job.result.loss = before + (
+                (job.result.loss - before) * job.u.loss_scale + job.penalty) * (stop - start) / weight
+        step(job, t, weight, thread, n, barrier)
         cmlp_wait_for_team(barrier)
         start = stop
         t += 1
