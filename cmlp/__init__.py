@@ -29,7 +29,8 @@ from cmlp.persistence import load
 from cmlp.training import DivergenceError, History
 
 if TYPE_CHECKING:
-    from cmlp.estimators import MLPClassifier, MLPRegressor
+    from cmlp.estimators import MLPClassifier as MLPClassifier
+    from cmlp.estimators import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 
@@ -46,12 +47,19 @@ def get_include() -> str:
     return __path__[0]
 
 
+_NEED_SKLEARN = ("MLPClassifier", "MLPRegressor")  # not in __all__: `import *` must do without scikit-learn
+
+
 def __getattr__(name: str) -> Any:
-    if name not in ("MLPClassifier", "MLPRegressor"):
+    if name not in _NEED_SKLEARN:
         raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
-    from cmlp import estimators  # imports scikit-learn
+    from cmlp import estimators
 
     return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NEED_SKLEARN]
 
 
 __all__ = [
@@ -65,8 +73,6 @@ __all__ = [
     "History",
     "Identity",
     "Layer",
-    "MLPClassifier",
-    "MLPRegressor",
     "Network",
     "Scores",
     "add",

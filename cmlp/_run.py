@@ -94,7 +94,7 @@ def make_update(
     clip_delta: float | None = None,
     clip_value: float | None = None,
     clip_norm: float | None = None,
-    **settings: float,
+    **settings: Any,
 ) -> Update:
     """Check the settings of an update and pack them for the core; `settings`: further ones, as the core takes them."""
 

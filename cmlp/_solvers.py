@@ -81,7 +81,7 @@ def n_rows(samples: Samples) -> int:
 def dense_chunks(
     samples: Samples, visits: NDArray[np.int64] | None, batch_size: int = 1
 ) -> Iterator[tuple[Samples, NDArray[np.int64] | None]]:
-    """Yield the samples and the visits to them: in one piece, or sparse rows made dense, some whole batches at a time."""
+    """Yield the samples and the visits to them: in one piece, or sparse rows, some batches at a time made dense."""
     if isinstance(samples.X, np.ndarray):
         yield samples, visits
         return
@@ -152,7 +152,7 @@ def fit_stochastic(
     *,
     incremental: bool,
 ) -> None:
-    """Train with solver="sgd", "adam" or an optimiser: on the rows `kept` (None: all), for an epoch if `incremental`."""
+    """Train by "sgd", "adam" or an optimiser on the rows `kept` (None: all), for one epoch if `incremental`."""
     n_samples = n_rows(samples) if kept is None else len(kept)
     batch_size = _batch_size(estimator, n_samples)
     run = Run(network, samples, _update(estimator, network, n_samples, batch_size), check_threads(estimator.n_threads))
@@ -174,8 +174,7 @@ def fit_stochastic(
                 message = f"Training diverged: in epoch {estimator.n_iter_}, {problem}."
                 warnings.warn(message, ConvergenceWarning, stacklevel=2)
                 break
-            asked_to_stop = [callback(estimator) is True for callback in estimator.callbacks]
-            if _stops(estimator, network) or any(asked_to_stop) or incremental:
+            if asked_to_stop(estimator) | _stops(estimator, network) or incremental:
                 break
             if estimator.n_iter_ == estimator.max_iter:
                 warnings.warn(
@@ -216,9 +215,7 @@ def _update(estimator: Any, network: Network, n_samples: int, batch_size: int) -
     )
 
 
-def _learn(
-    run: Run, samples: Samples, visits: NDArray[np.int64] | None, batch_size: int
-) -> tuple[float, str | None]:
+def _learn(run: Run, samples: Samples, visits: NDArray[np.int64] | None, batch_size: int) -> tuple[float, str | None]:
     """Visit the samples once; return Σ_B |B| E_B, and where numbers stopped being finite."""
     loss_sum, done = 0.0, 0
     for part, order in dense_chunks(samples, visits, batch_size):
@@ -271,6 +268,12 @@ def record_validation(estimator: Any, held_out: HeldOut | None) -> float:
     return score
 
 
+def asked_to_stop(estimator: Any) -> bool:
+    """Call all callbacks; tell whether one of them asks to stop."""
+    answers = [callback(estimator) for callback in estimator.callbacks]
+    return any(answer is True for answer in answers)
+
+
 def _stops(estimator: Any, network: Network) -> bool:
     """Change the learning rate as the rule says; tell whether training has converged."""
     rule = estimator.learning_rate if estimator.optimizer is None and estimator.solver == "sgd" else "constant"
@@ -279,8 +282,10 @@ def _stops(estimator: Any, network: Network) -> bool:
     if estimator._no_improvement_count <= estimator.n_iter_no_change:
         return False
     monitored = "Validation score did" if estimator.early_stopping else "Training loss did"
-    text = f"{monitored} not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
-    rate = network.optimizer.learning_rate
+    text = (
+        f"{monitored} not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
+    )
+    rate = float(network.optimizer.schedule.rates(0, 1, 0)[0])
     goes_on = rule == "adaptive" and rate > SMALLEST_RATE
     if goes_on:
         set_rate(network, rate / 5)
@@ -310,7 +315,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples, held_out: Held
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         record_validation(estimator, held_out)
-        if any([callback(estimator) is True for callback in estimator.callbacks]):  # a list: all are called
+        if asked_to_stop(estimator):
             raise StopIteration
 
     estimator.n_iter_ = 0

@@ -1,348 +1,42 @@
-"""Estimators for scikit-learn: `MLPClassifier` and `MLPRegressor`, drop-in replacements of those in `sklearn.neural_network`.
+"""Estimators for scikit-learn: `MLPClassifier` and `MLPRegressor`, in place of those in `sklearn.neural_network`.
 
-They take the same parameters, draw the same random numbers and follow the same rules, on top of `cmlp.MLP`; how they
-train is in `cmlp._solvers`.
+They take the same parameters, draw the same random numbers and follow the same rules, on top of `cmlp.MLP`. What they
+share is in `cmlp._estimator`, how they train in `cmlp._solvers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, is_classifier
-    from sklearn.model_selection import train_test_split
-    from sklearn.preprocessing import LabelBinarizer
-    from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight
-    from sklearn.utils._param_validation import Interval, Options, StrOptions
-    from sklearn.utils.metaestimators import available_if
-    from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+    from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 except ModuleNotFoundError as error:
     if error.name is None or error.name.split(".")[0] != "sklearn":
         raise
     raise ImportError("the estimators need scikit-learn: `pip install cmlp[sklearn]`") from error
 
-from cmlp._run import Samples
-from cmlp._solvers import DENSE_BYTES, HeldOut, dense_chunks, fit_lbfgs, fit_stochastic, n_rows, optimizer_of
-from cmlp.activations import ACTIVATIONS
-from cmlp.mlp import MLP
-from cmlp.optimizers import SGD, Optimizer
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+
+from cmlp._estimator import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_AS_IN_CMLP = {"logistic": "sigmoid"}  # scikit-learn's names
-_FLOATS = (np.float64, np.float32)
+    from cmlp.optimizers import Optimizer
 
 
-class _Estimator(BaseEstimator):  # type: ignore[misc]
-    """What classifier and regressor share.
-
-    `coefs_` and `intercepts_` are lists of live views of the network's parameters; arrays that users put into the lists
-    are copied to the network before it is used the next time.
-    """
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({*ACTIVATIONS, *_AS_IN_CMLP}), list, tuple],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean", StrOptions({"optimizer"})],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "optimizer": [Optimizer, None],
-        "clip_delta": [Interval(Real, 0, None, closed="neither"), None],
-        "clip_value": [Interval(Real, 0, None, closed="neither"), None],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "callbacks": [list, tuple],
-        "n_threads": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "dtype": [Options(type, {np.float32, np.float64}), StrOptions({"float32", "float64"}), None],
-    }
-
-    # ---------------------------------------------------------------------------------------------- the network
-
-    def _hidden_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        found = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(found) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {found}.")
-        return [int(n) for n in found]
-
-    def _hidden_activations(self, n_hidden: int) -> list[str]:
-        names = [self.activation] * n_hidden if isinstance(self.activation, str) else list(self.activation)
-        if len(names) != n_hidden:
-            raise ValueError(f"activation must be one name or one per hidden layer ({n_hidden}), got {self.activation!r}.")
-        return [_AS_IN_CMLP.get(name, name) for name in names]
-
-    def _synced(self) -> MLP:
-        """Return the network with the parameters that `coefs_` and `intercepts_` hold."""
-        shapes = [np.shape(W) for W in self.coefs_]
-        dtype = np.float32 if getattr(self.coefs_[0], "dtype", None) == np.float32 else np.float64
-        plan = (shapes, self.activation, self.out_activation_, self.loss, dtype)
-        network: MLP | None = getattr(self, "_network", None)
-        if network is None or plan != self._plan:
-            network = self._network = MLP(
-                [shapes[0][0], *(shape[1] for shape in shapes)],
-                activation=self._hidden_activations(len(shapes) - 1),
-                output_activation=_AS_IN_CMLP.get(self.out_activation_, self.out_activation_),
-                loss=self._core_loss(),
-                init="zeros",
-                bias_init="zeros",
-                dtype=dtype,
-            )
-            self._plan = plan
-            vars(self).pop("_optimizer", None)
-        for name, views in (("coefs_", network.weights), ("intercepts_", network.biases)):
-            arrays = getattr(self, name)
-            if any(array is not view for array, view in zip(arrays, views, strict=True)):
-                for array, view in zip(arrays, views, strict=True):
-                    view[...] = array
-                setattr(self, name, list(views))
-        return network
-
-    @property
-    def network_(self) -> MLP:
-        """The fitted `cmlp.MLP`, for all that it can do: `save`, `gradients`, `forward`, `capsule`, ..."""
-        check_is_fitted(self)
-        return self._synced()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for pickle and copy, the parameters once."""
-        if hasattr(self, "_network"):
-            self._synced()
-        state: dict[str, Any] = super().__getstate__()
-        if "_network" in state:
-            state = {name: value for name, value in state.items() if name not in ("coefs_", "intercepts_")}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what `__getstate__` returned."""
-        super().__setstate__(state)
-        if hasattr(self, "_network"):
-            self.coefs_, self.intercepts_ = list(self._network.weights), list(self._network.biases)
-            if hasattr(self, "_optimizer"):
-                self._optimizer = self._network.optimizer
-
-    def _initialize(self, layer_sizes: list[int], dtype: Any, rng: np.random.RandomState) -> None:
-        """Draw the parameters as scikit-learn does: Glorot's uniform distribution, layer by layer W_k, then b_k."""
-        self.n_iter_ = self.t_ = 0
-        self.n_layers_ = len(layer_sizes)
-        self.out_activation_ = self._out_activation()
-        names = self._hidden_activations(self.n_layers_ - 2) or [self.activation]
-        self.coefs_, self.intercepts_ = [], []
-        for k, (n_in, n_out) in enumerate(zip(layer_sizes[:-1], layer_sizes[1:], strict=True)):
-            factor = 2 if names[min(k, len(names) - 1)] in ("sigmoid", "logistic") else 6
-            bound = np.sqrt(factor / (n_in + n_out))
-            self.coefs_.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
-            self.intercepts_.append(rng.uniform(-bound, bound, n_out).astype(dtype))
-        for name in ("_optimizer", "_best_parameters", "best_loss_", "validation_scores_"):  # of an earlier fit
-            vars(self).pop(name, None)
-        self._no_improvement_count = 0
-        self.loss_curve_ = []
-
-    def _begin_validation(self, held_out: HeldOut | None) -> None:
-        """Start a record of the validation, if there is to be one and is none yet (or the other way round)."""
-        if not hasattr(self, "validation_scores_") or (self.validation_scores_ is None) == (held_out is not None):
-            self.validation_scores_ = None if held_out is None else []
-            self.validation_loss_curve_ = None if held_out is None else []
-        if not hasattr(self, "best_loss_") or (self.best_loss_ is None) != self.early_stopping:
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-
-    # ------------------------------------------------------------------------------------------------- training
-
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        validation_data: Any = None,
-        *,
-        incremental: bool = False,
-    ) -> Self:
-        hidden = self._hidden_sizes()
-        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y, weights = self._validate_input(X, y, sample_weight, incremental, first)
-        layer_sizes = [X.shape[1], *hidden, y.shape[1]]
-        self.n_outputs_ = y.shape[1]
-        rng = check_random_state(self.random_state)
-        if first:
-            self._initialize(layer_sizes, X.dtype, rng)
-        network = self._synced()
-        if network.sizes != layer_sizes:
-            raise ValueError(f"the layers have the sizes {network.sizes}, but these parameters and data {layer_sizes}.")
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        samples = self._samples(X, y, weights, network)
-        held_out, kept = None, None
-        if validation_data is not None:
-            held_out = self._held_out(self._validation_samples(validation_data, network), network)
-        elif self.early_stopping and self.solver != "lbfgs":
-            kept, rest = self._split(y, rng)
-            held_out = self._held_out(samples.rows(rest), network)
-        self._begin_validation(held_out)
-        if self.optimizer is None and self.solver == "lbfgs":
-            network._set_optimizer(SGD())
-            self._optimizer = network.optimizer
-            fit_lbfgs(self, network, samples, held_out)
-            return self
-        if not hasattr(self, "_optimizer") or not (incremental or self.warm_start == "optimizer"):
-            network._set_optimizer(optimizer_of(self))
-        if self.early_stopping and not hasattr(self, "_best_parameters"):
-            self._best_parameters = network._parameters.copy()
-        try:
-            fit_stochastic(self, network, samples, kept, held_out, rng, incremental=incremental)
-        finally:
-            self._optimizer = network.optimizer
-        return self
-
-    def _samples(self, X: Any, y: NDArray[Any], weights: Any, network: MLP) -> Samples:
-        """Return checked samples as the core takes them, X still sparse if it is too large to be made dense at once."""
-        if not isinstance(X, np.ndarray):
-            X = X.tocsr()
-            if X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE_BYTES:
-                X = X.toarray()
-        X = X.astype(network.dtype, copy=False)
-        if isinstance(X, np.ndarray):
-            X = np.require(X, requirements=["C", "A"])
-        if weights is not None:
-            weights = np.ascontiguousarray(weights, np.float64)
-            if not weights.sum() > 0:
-                raise ValueError("the sum of the sample weights must be > 0.")
-        if network.loss == "cross_entropy":
-            return Samples(X, labels=y.argmax(axis=1).astype(np.int64), weights=weights)
-        return Samples(X, np.ascontiguousarray(y, network.dtype), weights=weights)
-
-    def _split(self, y: NDArray[Any], rng: np.random.RandomState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows to train on and those to validate with, stratified for two classes, as scikit-learn does."""
-        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
-        rows = np.arange(len(y))
-        kept, rest = train_test_split(rows, random_state=rng, test_size=self.validation_fraction, stratify=stratify)
-        if len(rest) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return kept, rest
-
-    def _held_out(self, samples: Samples, network: MLP) -> HeldOut:
-        return HeldOut(network, samples, self._loss_scale(), is_classifier(self))
-
-    def _validation_samples(self, data: Any, network: MLP) -> Samples:
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}.")
-        X, y = validate_data(self, *data, reset=False, **self._checks())
-        return self._samples(X, self._targets(y), None, network)
-
-    def _checks(self) -> dict[str, Any]:
-        """Return how `validate_data` checks training data."""
-        dtype = _FLOATS if self.dtype is None else np.dtype(self.dtype)
-        return {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtype}
-
-    def _validate_input(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
-    ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
-        """Return X, the targets (M, n_outputs) and the weights, if there are any."""
-        X, y = validate_data(self, X, y, reset=first, **self._checks())
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        return X, self._targets(y, incremental, first), self._weighted(y, weights, incremental)
-
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: ArrayLike | None = None,
-        *,
-        validation_data: tuple[Any, Any] | None = None,
-    ) -> Self:
-        """Train on X, y.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Sparse rows are made dense some batches at a time.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, or numbers for a regression.
-        sample_weight : array-like of shape (n_samples,), optional
-            s_c; a batch's loss is the mean with these weights.
-        validation_data : tuple (X, y), optional
-            Held-out samples: their loss and score after every epoch (or iteration of lbfgs) go to
-            `validation_loss_curve_` and `validation_scores_`; with `early_stopping` they take the place of a share of X.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter is not as described, or if training leaves the finite numbers.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> X = np.linspace(-1, 1, 50)[:, None]
-        >>> model = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0] ** 2, validation_data=(X, X[:, 0] ** 2))
-        >>> len(model.validation_loss_curve_) == model.n_iter_
-        True
-        """
-        return self._fit(X, y, sample_weight, validation_data)
-
-    def _check_solver(self) -> bool:
-        if self.solver == "lbfgs" and self.optimizer is None:
-            raise AttributeError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
-        return True
-
-    # ----------------------------------------------------------------------------------------------- prediction
-
-    def _outputs(self, X: Any) -> NDArray[Any]:
-        """Return ŷ, (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        network = self._synced()
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=network.dtype, order="C", reset=False)
-        samples = Samples(X if isinstance(X, np.ndarray) else X.tocsr())
-        found = [network.predict(part.X, n_threads=self.n_threads) for part, _ in dense_chunks(samples, None)]
-        return found[0] if len(found) == 1 else np.concatenate(found)
-
-    def _one_output(self, x: ArrayLike) -> NDArray[Any]:
-        if not hasattr(self, "coefs_"):
-            check_is_fitted(self)
-        return self._synced().predict_one(x)
-
-    def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn wants to know about the estimator."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-class MLPClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """A multilayer perceptron that classifies: `sklearn.neural_network.MLPClassifier`, faster and with more to choose.
 
-    Parameters, attributes, warnings and random numbers are those of scikit-learn's class: with the same data, parameters
-    and `random_state`, weights and loss curves are the same but for rounding. Below is what it has not.
+    Parameters, attributes, warnings and random numbers are those of scikit-learn's class: with the same data,
+    parameters and `random_state`, weights and loss curves are the same but for rounding. Below is what it has not.
 
     Parameters
     ----------
@@ -378,15 +72,15 @@ class MLPClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     --------
     >>> import cmlp
     >>> X, y = cmlp.datasets.load_digits()
-    >>> model = MLPClassifier([32], max_iter=15, tol=0.1, random_state=0).fit(X / 16, y)
-    >>> model.score(X / 16, y) > 0.95
+    >>> model = MLPClassifier([32], tol=0.1, random_state=0).fit(X / 16, y)
+    >>> bool(model.score(X / 16, y) > 0.95)
     True
-    >>> model.predict_one(X[0] / 16) == model.predict(X[:1] / 16)[0]
+    >>> bool(model.predict_one(X[0] / 16) == model.predict(X[:1] / 16)[0])
     True
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_Estimator._parameter_constraints,
+        **Estimator._parameter_constraints,
         "loss": [StrOptions({"log_loss", "squared_error"})],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
@@ -427,7 +121,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         n_threads: int | str = 1,
         dtype: Any = None,
     ) -> None:
-        vars(self).update({name: value for name, value in locals().items() if name not in ("self", "__class__")})
+        self.__dict__.update({name: value for name, value in locals().items() if name not in ("self", "__class__")})
 
     def _loss_scale(self) -> float:
         return 1.0
@@ -463,7 +157,9 @@ class MLPClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         if self.class_weight is None:
             return weights  # type: ignore[no-any-return]
         if incremental and isinstance(self.class_weight, str):
-            raise ValueError("class_weight='balanced' needs all of y, which partial_fit does not see: give it as a dict.")
+            raise ValueError(
+                "class_weight='balanced' needs all of y, which partial_fit does not see: give it as a dict."
+            )
         of_class = compute_sample_weight(self.class_weight, y)
         return of_class if weights is None else weights * of_class  # type: ignore[no-any-return]
 
@@ -543,7 +239,7 @@ class MLPClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         array([[1., 0.],
                [0., 1.]])
         """
-        outputs = self._outputs(X)
+        outputs: NDArray[Any] = self._outputs(X)
         return outputs if self.n_outputs_ > 1 else np.hstack([1 - outputs, outputs])
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
@@ -598,24 +294,25 @@ class MLPClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         return tags
 
 
-class MLPRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """A multilayer perceptron for regression: `sklearn.neural_network.MLPRegressor`, faster and with more to choose.
 
-    Parameters, attributes, warnings and random numbers are those of scikit-learn's class: with the same data, parameters
-    and `random_state`, weights and loss curves are the same but for rounding. What it has besides is what
+    Parameters, attributes, warnings and random numbers are those of scikit-learn's class: with the same data,
+    parameters and `random_state`, weights and loss curves are the same but for rounding. What it has besides is what
     `cmlp.MLPClassifier` has: see there (`class_weight` excepted).
 
     Examples
     --------
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 100)[:, None]
-    >>> model = MLPRegressor([30], activation="tanh", solver="lbfgs", random_state=0).fit(X, X[:, 0] ** 2)
-    >>> model.score(X, X[:, 0] ** 2) > 0.99
+    >>> model = MLPRegressor(hidden_layer_sizes=[30], activation="tanh", solver="lbfgs", random_state=0)
+    >>> model = model.fit(X, X[:, 0] ** 2)
+    >>> bool(model.score(X, X[:, 0] ** 2) > 0.99)
     True
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_Estimator._parameter_constraints,
+        **Estimator._parameter_constraints,
         "loss": [StrOptions({"squared_error"})],
     }
 
@@ -654,7 +351,7 @@ class MLPRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         n_threads: int | str = 1,
         dtype: Any = None,
     ) -> None:
-        vars(self).update({name: value for name, value in locals().items() if name not in ("self", "__class__")})
+        self.__dict__.update({name: value for name, value in locals().items() if name not in ("self", "__class__")})
 
     def _loss_scale(self) -> float:
         return 1 / self.n_outputs_ if self.loss == "squared_error" else 1.0  # a mean over the outputs, in the record
@@ -714,7 +411,7 @@ class MLPRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         >>> model.predict([[1.0]]).round(1)
         array([3.])
         """
-        outputs = self._outputs(X)
+        outputs: NDArray[Any] = self._outputs(X)
         return outputs.ravel() if self.n_outputs_ == 1 else outputs
 
     def predict_one(self, x: ArrayLike) -> Any:

@@ -91,9 +91,9 @@ cdef class Update:
     Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. With `adam` the
     moments' decay rates are beta1 and beta2; else momentum and nesterov count.
 
-    With `weighted_mean`, a batch's objective is that of scikit-learn, (Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c; `train` then returns
-    the sum over the batches of number of samples · objective, in it loss_scale · ℓ_c for ℓ_c. With `eps_hat`, Adam's ε is
-    added to √v as it is, not to √v̂ (Kingma and Ba, end of section 2).
+    With `weighted_mean`, a batch's objective is that of scikit-learn, (Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c; `train` then
+    returns the sum over the batches of number of samples · objective, in it loss_scale · ℓ_c for ℓ_c. With `eps_hat`,
+    Adam's ε is added to √v as it is, not to √v̂ (Kingma and Ba, end of section 2).
     """
     cdef Settings settings
 
