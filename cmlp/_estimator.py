@@ -110,7 +110,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             )
             self._plan = plan
             self.__dict__.pop("_optimizer", None)
-        for name, views in (("coefs_", network.weights), ("intercepts_", network.biases)):
+        both: tuple[tuple[str, Any], ...] = (("coefs_", network.weights), ("intercepts_", network.biases))
+        for name, views in both:
             arrays = getattr(self, name)
             if any(array is not view for array, view in zip(arrays, views, strict=True)):
                 for array, view in zip(arrays, views, strict=True):

@@ -260,7 +260,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         (1, 2)
         """
         probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
+        return np.log(probabilities, out=probabilities)  # type: ignore[no-any-return]
 
     def predict_one(self, x: ArrayLike) -> Any:
         """Return the class of one sample, in a few microseconds.
