@@ -19,7 +19,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 from cmlp import datasets, schedules
-from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
+from cmlp.averaging import EMA, SWA
+from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
 from cmlp.optimizers import SGD, Adam
@@ -42,12 +43,15 @@ def get_include() -> str:
 
 
 __all__ = [
+    "EMA",
     "MLP",
     "SGD",
+    "SWA",
     "Activation",
     "Adam",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "Gradients",
     "History",
     "Identity",
