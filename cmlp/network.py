@@ -169,7 +169,8 @@ class Network:
         self._operations = lowering.operations
         self._program = lowering.program()
         self._parameters = self._new_parameters()
-        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), self._scaling.arrays)
+        buffers = self._scaling.buffers if standardize else None
+        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), buffers)
         self.weights, self.biases = self._views(self._parameters)
         self._set_optimizer(as_optimizer(optimizer))
         self._initialise()
@@ -255,7 +256,7 @@ class Network:
         self._state = {name: self._new_parameters() for name in names}
         self.n_steps = self.n_epochs = 0
         rate = optimizer.learning_rate
-        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and not self._scaling.needed
+        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and self.missing == "error"
         self._one_row.rate = rate if plain else math.nan  # type: ignore[assignment]
 
     @property

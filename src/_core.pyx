@@ -370,21 +370,29 @@ cdef class OneRow:
         γ of plain SGD, if it is constant; NaN otherwise: then `learn` always returns None.
     """
     cdef object program, parameters, workspace, scaling  # what the pointers below point into
+    cdef object before  # the scaling before a step that may fail
     cdef Net net
     cdef void *params
-    cdef const void *mean
-    cdef const void *scale
+    cdef double *count  # of the scaling: N, μ, S, and μ and 1/σ as the network's type
+    cdef double *means
+    cdef double *squares
+    cdef void *mean  # NULL: x is not standardised
+    cdef void *scale
     cdef Workspace w
     cdef bint is_double
     cdef int type_number
     cdef public double rate
 
     def __init__(self, Program program, cnp.ndarray parameters, cnp.ndarray workspace, scaling=None):
-        """scaling: live arrays (mean, scale), each (n_inputs,), with which x is standardised, or None."""
+        """scaling: the live arrays of a cmlp.scaling.Scaling that standardises, or None."""
         self.scaling = scaling
+        self.before = None if scaling is None else [array.copy() for array in scaling]
         self.mean = self.scale = NULL
         if scaling is not None:
-            self.mean, self.scale = cnp.PyArray_DATA(scaling[0]), cnp.PyArray_DATA(scaling[1])
+            self.count, self.means, self.squares = (
+                <double *> cnp.PyArray_DATA(scaling[0]), <double *> cnp.PyArray_DATA(scaling[1]),
+                <double *> cnp.PyArray_DATA(scaling[2]))
+            self.mean, self.scale = cnp.PyArray_DATA(scaling[3]), cnp.PyArray_DATA(scaling[4])
         self.program = program
         self.parameters = parameters
         self.workspace = workspace
@@ -406,20 +414,24 @@ cdef class OneRow:
         cdef const void *data = cnp.PyArray_DATA(array)
         return data if self.net.k.first_nonfinite(n, data) < 0 else NULL
 
-    cdef const void *input_of(self, object x):
-        """The same for a sample x (n_inputs,), standardised if that is asked for."""
-        cdef const void *data = self.data_of(x, self.net.n_inputs)
-        if data != NULL and self.mean != NULL:
-            self.net.k.standardize(self.net.n_inputs, data, self.mean, self.scale, self.w.x)
-            return self.w.x
-        return data
+    cdef const void *standardized(self, const void *x) noexcept:
+        """x (n_inputs,) as the layers want it."""
+        if self.mean == NULL:
+            return x
+        self.net.k.standardize(self.net.n_inputs, x, self.mean, self.scale, self.w.x)
+        return self.w.x
+
+    cdef void copy_scaling(self, object source, object target):
+        for from_array, to_array in zip(source, target):
+            memcpy(cnp.PyArray_DATA(to_array), cnp.PyArray_DATA(from_array), cnp.PyArray_NBYTES(to_array))
 
     def predict(self, x):
         """ŷ (n_outputs,) of x (n_inputs,), or None."""
         self.net.k = cmlp_table(_level, self.is_double)
-        cdef const void *data = self.input_of(x)
+        cdef const void *data = self.data_of(x, self.net.n_inputs)
         if data == NULL:
             return None
+        data = self.standardized(data)
         cdef cnp.npy_intp shape = self.net.n_outputs
         out = cnp.PyArray_EMPTY(1, &shape, self.type_number, 0)
         run_forward(&self.net, self.params, data, self.w.activations, 0)
@@ -429,12 +441,13 @@ cdef class OneRow:
     def learn(self, x, y, clip_delta):
         """ℓ before the plain SGD step on x (n_inputs,) and its target, or None; clip_delta: ψ as a float, or None."""
         self.net.k = cmlp_table(_level, self.is_double)
-        cdef const void *data = self.input_of(x)
+        cdef const void *data = self.data_of(x, self.net.n_inputs)
         cdef double psi = INFINITY, as_double, loss
         cdef float as_float
         cdef int64_t label
         cdef ptrdiff_t n_clipped = 0
         cdef Samples s
+        cdef bint finite = True
         if data == NULL or not self.rate > 0.0:
             return None
         if clip_delta is not None:
@@ -442,7 +455,6 @@ cdef class OneRow:
                 return None
             psi = clip_delta
         memset(&s, 0, sizeof(Samples))
-        s.X = <const char *> data
         s.n = 1
         if self.net.loss == CMLP_CROSS_ENTROPY:
             if type(y) is not int or not 0 <= y < self.net.n_outputs:
@@ -461,8 +473,18 @@ cdef class OneRow:
                 s.Y = <const char *> self.data_of(y, self.net.n_outputs)
             if s.Y == NULL:
                 return None
-        loss = learn(&self.net, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
-        return loss if isfinite(loss) else None  # nothing was learnt then
+        if self.mean != NULL:
+            self.copy_scaling(self.scaling, self.before)
+            finite = self.net.k.learn_scale(self.net.n_inputs, data, self.count, self.means, self.squares, self.mean,
+                                            self.scale)
+        s.X = <const char *> self.standardized(data)
+        if finite:
+            loss = learn(&self.net, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
+            if isfinite(loss):
+                return loss
+        if self.mean != NULL:  # no parameter has changed
+            self.copy_scaling(self.before, self.scaling)
+        return None
 
 
 # What a capsule holds: the public part (cmlp.h) first, then what its functions need.

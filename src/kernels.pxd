@@ -48,6 +48,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil
         void (*drop)(ptrdiff_t, uint64_t, double, void *) noexcept nogil
         void (*standardize)(ptrdiff_t, const void *, const void *, const void *, void *) noexcept nogil
+        int (*learn_scale)(ptrdiff_t, const void *, double *, double *, double *, void *, void *) noexcept nogil
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept

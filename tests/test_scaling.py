@@ -93,7 +93,7 @@ def test_the_first_fit_decides_about_the_scale():
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_stream_brings_the_scale_up_to_date_first(dtype):
+def test_a_stream_brings_the_scale_up_to_date_first(simd_level, dtype):
     X, y = raw_samples(dtype=dtype)
     net, plain = pair(dtype)
     scaler = StandardScaler()
@@ -108,6 +108,17 @@ def test_a_stream_brings_the_scale_up_to_date_first(dtype):
     np.testing.assert_allclose(net.input_mean, X.mean(axis=0, dtype=float), rtol=1e-6)
     expected = np.where(X.std(axis=0, dtype=float) > 1e-6, X.std(axis=0, dtype=float), 1)
     np.testing.assert_allclose(net.input_scale, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_fast_and_the_slow_learn_one_learn_the_same(simd_level, dtype):
+    X, y = raw_samples(dtype=dtype)
+    fast, slow = (cmlp.MLP([5, 9, 2], standardize=True, dtype=dtype, seed=0, optimizer=SGD(0.01)) for _ in range(2))
+    for x, target in zip(X, y, strict=True):
+        assert fast.learn_one(x, target) == pytest.approx(slow.learn_one(x.tolist(), target.tolist()), rel=1e-4)
+    assert close(fast, slow, dtype)
+    for a, b in zip(fast._scaling.buffers, slow._scaling.buffers, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6 if a.dtype == "float32" else 1e-12)
 
 
 def test_a_stream_of_single_samples_starts_at_scale_one():

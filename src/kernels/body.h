@@ -543,6 +543,27 @@ static void NAME(standardize)(ptrdiff_t n, const void *x, const void *mean, cons
     for (ptrdiff_t i = 0; i < n; i++) to[i] = (from[i] - m[i]) * s[i];
 }
 
+/* Welford: d = x - μ, S ← S + d² N / (N + 1), μ ← μ + d / (N + 1); σ² = S / N. */
+static int NAME(learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
+                             void *scale) {
+    const REAL *from = x;
+    REAL *m = shift, *s = scale;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double total = count[i] + 1;
+        if (count[i] == 0) mean[i] = from[i];
+        const double d = from[i] - mean[i];
+        squares[i] += d * d * count[i] / total;
+        mean[i] += d / total;
+        count[i] = total;
+        m[i] = (REAL)mean[i];
+        const REAL inverse = (REAL)(1 / sqrt(squares[i] / total));
+        s[i] = inverse > 0 && isfinite(inverse) ? inverse : 1;
+        finite &= isfinite(squares[i]) != 0;
+    }
+    return finite;
+}
+
 static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
     const REAL *v = values;
     for (ptrdiff_t start = 0; start < n; start += 4096) {
@@ -563,6 +584,7 @@ static const cmlp_kernels NAME(kernels) = {
     NAME(block_turn),   NAME(block_forward),  NAME(block_backward), NAME(batch_forward),
     NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),      NAME(add_signs),
     NAME(limit_norms),  NAME(average),        NAME(drop),           NAME(standardize),
+    NAME(learn_scale),
 };
 
 #undef REAL

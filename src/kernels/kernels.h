@@ -145,6 +145,11 @@ typedef struct {
 
     /* out = (x - mean) ⊙ scale, without padding. */
     void (*standardize)(ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out);
+
+    /* Takes x (n,) into the count, mean and sum of squared deviations of every element (cmlp/scaling.py), and sets shift
+     * and scale to μ and 1/σ for `standardize`. Returns whether all sums are finite. */
+    int (*learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
+                       void *scale);
 } cmlp_kernels;
 
 enum { CMLP_BASELINE, CMLP_AVX2, CMLP_AVX512, CMLP_N_LEVELS };

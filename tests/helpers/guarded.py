@@ -207,7 +207,10 @@ def regularisers(guard, dtype):
         run_everything(guard, net, X, y, batch_size=1 + n % 3, **everything)
         x, mean, scale, out = (guard.copy(rng.normal(size=n).astype(dtype)) for _ in range(4))
         _core.standardize(x[None], mean, scale, out[None])
-        one_row = _core.OneRow(net._program, net._parameters, net._new_workspace(1), (guard.copy(X[0]),) * 2)
+        scaling = [guard.zeros(41 - n, d) for d in ("float64", "float64", "float64", dtype, dtype)]
+        one_row = _core.OneRow(net._program, net._parameters, net._new_workspace(1), scaling)
+        one_row.rate = 0.01
+        one_row.learn(guard.copy(X[0]), guard.copy(y[0]), 1.0)
         one_row.predict(guard.copy(X[1]))
         guard.release()
 
