@@ -21,7 +21,8 @@ except ModuleNotFoundError as error:
 from typing import TYPE_CHECKING, Any
 
 from cmlp import datasets, schedules
-from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
+from cmlp.averaging import EMA, SWA
+from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
 from cmlp.optimizers import SGD, Adam
@@ -63,12 +64,15 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "EMA",
     "MLP",
     "SGD",
+    "SWA",
     "Activation",
     "Adam",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "Gradients",
     "History",
     "Identity",

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 ORDERS = ("given", "shuffle", "replacement")
 
 
-def check_inputs(X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "X") -> NDArray[Any]:
+def check_inputs(
+    X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "X", *, allow_nan: bool = False
+) -> NDArray[Any]:
     """Return inputs as the core wants them: one row per sample, finite, C-contiguous.
 
     Parameters
@@ -31,6 +33,8 @@ def check_inputs(X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str 
         float32 or float64, the type of the network.
     name : str, default "X"
         What it is called, for messages.
+    allow_nan : bool, default False
+        Whether NaN is let through.
 
     Returns
     -------
@@ -60,17 +64,19 @@ def check_inputs(X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str 
     if array.shape[1] != n_features:
         todo = f": it looks transposed, try {name}.T" if array.shape[0] == n_features else ""
         raise ValueError(f"{name} has {array.shape[1]} columns, expected {n_features}, one per input{todo}")
-    return finite_array(array, dtype, name)
+    return _without_infinities(array, dtype, name) if allow_nan else finite_array(array, dtype, name)
 
 
-def check_row(x: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
+def check_row(
+    x: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "x", *, allow_nan: bool = False
+) -> NDArray[Any]:
     """Return one sample as the core wants it; like `check_inputs`, for a single row.
 
     Parameters
     ----------
     x : array_like, shape (n_features,)
         Real numbers.
-    n_features, dtype, name
+    n_features, dtype, name, allow_nan
         As for `check_inputs`.
 
     Returns
@@ -91,7 +97,7 @@ def check_row(x: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "
     if array.shape != (n_features,):
         todo = f": np.ravel({name})" if array.size == n_features else ""
         raise ValueError(f"{name} has shape {array.shape}, expected ({n_features},), one sample{todo}")
-    return finite_array(array, dtype, name)
+    return _without_infinities(array, dtype, name) if allow_nan else finite_array(array, dtype, name)
 
 
 def check_targets(
@@ -266,6 +272,15 @@ def split_validation(
         )
     shuffled = rng.permutation(n_samples).astype(np.int64, copy=False)
     return np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])
+
+
+def _without_infinities(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return a fitting array whose entries are finite or NaN."""
+    gaps = np.isnan(array)
+    if gaps.any():
+        finite_array(np.where(gaps, 0, array), dtype, name)  # raises for the others
+        return fitted(array, dtype)
+    return finite_array(array, dtype, name)
 
 
 def _class_indices(y: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int64]:

@@ -131,6 +131,43 @@ class Identity(Layer):
 
 
 @dataclass(frozen=True)
+class Dropout(Layer):
+    """Sets a random part of its inputs to 0 in training, and passes them on as they are otherwise.
+
+    In every training step each input of each sample is kept with probability 1 - p, and then divided by 1 - p, so that
+    its mean stays what it was (inverted dropout). Which are kept is a function of a seed that each call of `fit`,
+    `partial_fit` or `learn_one` draws from the network's generator, of the step, of the sample's place in the batch and
+    of the layer: the same for every number of threads and on every processor. Predictions, `evaluate` and `gradients`
+    do without dropout.
+
+    Parameters
+    ----------
+    rate : float
+        p, 0 <= p < 1; 0 is the identity.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: a simple way to prevent neural networks from
+    overfitting, JMLR 15 (2014).
+
+    Examples
+    --------
+    >>> chain(Dropout(0.2), Dense(32, "relu"), Dropout(0.5), Dense(1)).output_size(10)
+    1
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        object.__setattr__(self, "rate", check_number(self.rate, "rate", minimum=0, below=1))
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return `n_inputs`."""
+        return n_inputs
+
+
+@dataclass(frozen=True)
 class _Composite(Layer):
     """Several layers as one."""
 
@@ -267,6 +304,7 @@ _KINDS: dict[str, type[Layer]] = {
     "dense": Dense,
     "activation": Activation,
     "identity": Identity,
+    "dropout": Dropout,
     "chain": Chain,
     "concatenate": Concatenate,
     "add": Add,

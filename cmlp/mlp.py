@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from cmlp._checks import check_count, shown
-from cmlp.layers import Dense, chain, dense_layers
+from cmlp._checks import check_count, check_number, shown
+from cmlp.layers import Dense, Dropout, Layer, chain, dense_layers
 from cmlp.losses import NATURAL_OUTPUT, loss_id
 from cmlp.network import Network
 
@@ -37,7 +37,10 @@ class MLP(Network):
         draws W_k and b_k from N(0, √(2/n_{k-1})); "zeros" is the other usual choice for biases.
     alpha : float, default 0.01
         Slope of leaky_relu at z <= 0.
-    optimizer, dtype, seed
+    dropout : float or sequence of float, default 0.0
+        Rate of the dropout behind every hidden layer, or one rate per hidden layer; see `cmlp.Dropout`, with which a
+        `Network` can drop inputs as well.
+    optimizer, dtype, seed, standardize, missing
         As for `Network`.
 
     Examples
@@ -64,9 +67,12 @@ class MLP(Network):
         init: str | Sequence[str | ArrayLike] = "he_normal",
         bias_init: str | Sequence[str | ArrayLike] = "he_normal",
         alpha: float = 0.01,
+        dropout: float | Sequence[float] = 0.0,
         optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
+        standardize: bool = False,
+        missing: str = "error",
     ) -> None:
         if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__len__") or len(sizes) < 2:
             raise ValueError(
@@ -85,7 +91,16 @@ class MLP(Network):
             )
         ]
         n_inputs = check_count(sizes[0], "sizes[0]")
-        super().__init__(chain(*layers), n_inputs, loss=loss, optimizer=optimizer, dtype=dtype, seed=seed)
+        super().__init__(
+            chain(*_with_dropout(layers, dropout)),
+            n_inputs,
+            loss=loss,
+            optimizer=optimizer,
+            dtype=dtype,
+            seed=seed,
+            standardize=standardize,
+            missing=missing,
+        )
 
     @property
     def sizes(self) -> list[int]:
@@ -106,6 +121,9 @@ class MLP(Network):
             shown_fields.append(f"activation={(hidden[0] if len(set(hidden)) == 1 else hidden)!r}")
         if last != NATURAL_OUTPUT[self.loss]:
             shown_fields.append(f"output_activation={last!r}")
+        rates = [layer.rate for layer in getattr(self.layers, "layers", ()) if isinstance(layer, Dropout)]
+        if rates:
+            shown_fields.append(f"dropout={rates[0] if len(set(rates)) == 1 and len(rates) == len(hidden) else rates}")
         return f"MLP({', '.join(shown_fields)}, loss={self.loss!r})"
 
 
@@ -127,6 +145,17 @@ def _activations(activation: str | Sequence[str], output_activation: str | None,
         )
     hidden = [activation] * (n_layers - 1) if isinstance(activation, str) else list(activation)
     return [*hidden, NATURAL_OUTPUT[loss] if output_activation is None else output_activation]
+
+
+def _with_dropout(layers: Sequence[Dense], dropout: float | Sequence[float]) -> list[Layer]:
+    """Return the layers with dropout behind each hidden one whose rate is not 0."""
+    *hidden, last = layers
+    rates = list(dropout) if isinstance(dropout, Iterable) and not isinstance(dropout, str) else [dropout] * len(hidden)
+    if len(rates) != len(hidden):
+        raise ValueError(f"dropout must be one rate, or one per hidden layer ({len(hidden)}), not {shown(dropout)}")
+    rates = [check_number(rate, "dropout", minimum=0, below=1) for rate in rates]
+    pairs = ([layer, Dropout(rate)] if rate else [layer] for layer, rate in zip(hidden, rates, strict=True))
+    return [*(part for pair in pairs for part in pair), last]
 
 
 def _per_layer(init: str | Sequence[str | ArrayLike], n_layers: int, what: str) -> list[str | ArrayLike]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
 from cmlp._run import REDUCTIONS, Samples, available_processors, check_threads
 from cmlp.data import check_inputs, check_row, check_targets, check_weights
 from cmlp.initializers import initial_biases, initial_weights
-from cmlp.layers import Chain, Dense, Layer, dense_layers, layer_from_config, layer_to_config
+from cmlp.layers import Chain, Dense, Dropout, Layer, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import loss_id
 from cmlp.optimizers import SGD, Optimizer, as_optimizer
 from cmlp.program import DENSE, Lowering
+from cmlp.scaling import Scaling
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -103,7 +104,15 @@ class Network:
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and computation.
     seed : int, numpy.random.Generator or None, default None
-        For the initial weights and the order of samples; None takes fresh entropy.
+        For the initial weights, the order of samples and dropout; None takes fresh entropy.
+    standardize : bool, default False
+        Whether the layers get (x - μ) / σ in place of x, with mean μ and standard deviation σ of every input (1 for
+        a constant one) learnt from the training samples, weighted equally: the first call of `fit` takes those that it
+        trains on, and later ones leave the scale as it is; `partial_fit` and `learn_one` first bring it up to date with
+        every sample that they see. The weights stay as they are when the scale moves under them, by ever less.
+    missing : {"error", "mean"}, default "error"
+        Whether NaN in X is an error, or stands for μ. An input that `fit` finds without any number is an error; a
+        stream takes 0 for its mean until there is one.
 
     Attributes
     ----------
@@ -138,6 +147,8 @@ class Network:
         optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
+        standardize: bool = False,
+        missing: str = "error",
     ) -> None:
         if not isinstance(layers, Layer):
             raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
@@ -154,10 +165,12 @@ class Network:
         self.metadata: dict[str, Any] = {}
         self._rng = np.random.default_rng(seed)
         lowering = Lowering(layers, self.n_inputs, loss, self.dtype)
+        self._scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
         self._operations = lowering.operations
         self._program = lowering.program()
         self._parameters = self._new_parameters()
-        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1))
+        buffers = self._scaling.buffers if standardize else None
+        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), buffers)
         self.weights, self.biases = self._views(self._parameters)
         self._set_optimizer(as_optimizer(optimizer))
         self._initialise()
@@ -200,6 +213,34 @@ class Network:
         return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
 
     @property
+    def standardize(self) -> bool:
+        """Whether inputs are standardised."""
+        return self._scaling.standardize
+
+    @property
+    def missing(self) -> str:
+        """What becomes of NaN in X, "error" or "mean"."""
+        return self._scaling.missing
+
+    @property
+    def input_mean(self) -> NDArray[np.float64] | None:
+        """μ (n_inputs,), as far as it has been learnt; a copy. None without `standardize` and `missing="mean"`.
+
+        Examples
+        --------
+        >>> import cmlp
+        >>> net = cmlp.MLP([2, 1], standardize=True).partial_fit([[1, 5], [3, 5]], [0, 0])
+        >>> net.input_mean, net.input_scale
+        (array([2., 5.]), array([1., 1.]))
+        """
+        return self._scaling.mean.copy() if self._scaling.needed else None
+
+    @property
+    def input_scale(self) -> NDArray[np.float64] | None:
+        """σ (n_inputs,), as far as it has been learnt; 1 for a constant input. None without `standardize`."""
+        return self._scaling.deviation() if self.standardize else None
+
+    @property
     def optimizer(self) -> Optimizer:
         """The optimiser that training goes on with. Setting it, or `fit(..., optimizer=...)`, starts a new one."""
         return self._optimizer
@@ -211,10 +252,20 @@ class Network:
     def _set_optimizer(self, optimizer: Optimizer) -> None:
         """Take an optimiser and start it from the beginning: t = 0, moments 0."""
         self._optimizer = optimizer
-        self._state = {name: self._new_parameters() for name in optimizer.state_names}
+        names = (*optimizer.state_names, *(["iterate"] if optimizer.averaging is not None else []))
+        self._state = {name: self._new_parameters() for name in names}
         self.n_steps = self.n_epochs = 0
         rate = optimizer.learning_rate
-        self._one_row.rate = rate if isinstance(rate, float) and optimizer == SGD(rate) else math.nan
+        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and self.missing == "error"
+        self._one_row.rate = rate if plain else math.nan  # type: ignore[assignment]
+
+    @property
+    def _drops_out(self) -> bool:
+        return any(op.dropout for op in self._operations)
+
+    def _dropout_seed(self) -> int | None:
+        """Return a seed for the masks of one training call, or None if no layer drops anything out."""
+        return int(self._rng.integers(2**64, dtype=np.uint64)) if self._drops_out else None
 
     # --------------------------------------------------------------------------------------------- training
 
@@ -245,7 +296,7 @@ class Network:
         >>> net.predict([[0, 0], [0, 1], [1, 0], [1, 1]]).round(3).ravel()
         array([0., 0., 0., 1.], dtype=float32)
         """
-        X = check_inputs(X, self.n_inputs, self.dtype)
+        X = self._check_inputs(X)
         wanted = check_threads(n_threads)
         if wanted is None:
             wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
@@ -274,9 +325,9 @@ class Network:
         fast = self._one_row.predict(x)
         if fast is not None:
             return fast
-        x = check_row(x, self.n_inputs, self.dtype)
+        row = self._check_row(x)
         out = np.empty(self.n_outputs, self.dtype)
-        self._program.predict(self._parameters, x[None], out[None], self._new_workspace(1))
+        self._program.predict(self._parameters, row[None], out[None], self._new_workspace(1))
         return out
 
     def predict_class(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -329,7 +380,7 @@ class Network:
         >>> cmlp.MLP([2, 1], init="zeros", bias_init="zeros").evaluate([[1, 2]], [3])
         Scores(loss=4.5, accuracy=None)
         """
-        return self._evaluate(self._check_samples(X, y, sample_weight))
+        return self._evaluate(self._scaled(self._check_samples(X, y, sample_weight)))
 
     def _evaluate(self, samples: Samples) -> Scores:
         loss, correct = self._program.evaluate(
@@ -350,7 +401,8 @@ class Network:
         Returns
         -------
         list of ndarray, shape (n_k,) or (M, n_k)
-            a_0 = x, a_1, ..., a_N = ŷ. For compositions: the output of each operation, in the order in which they run.
+            a_0 = x (on the scale that the layers see), a_1, ..., a_N = ŷ. For compositions: the output of each
+            operation, in the order in which they run, but for dropout, which does nothing here.
 
         Examples
         --------
@@ -360,17 +412,20 @@ class Network:
         [[3.0, -2.0], [3.0, 0.0], [3.0]]
         """
         single = numeric_array(x, "x").ndim == 1
-        X = check_row(x, self.n_inputs, self.dtype)[None] if single else check_inputs(x, self.n_inputs, self.dtype, "x")
+        X = self._check_row(x)[None] if single else self._check_inputs(x, "x")
         buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
         self._program.forward(self._parameters, X, buffer)
-        slices = dict.fromkeys((op.out, op.n_out) for op in self._operations)  # each once: sums add in place
+        shown_operations = (op for op in self._operations if not op.dropout)
+        slices = dict.fromkeys((op.out, op.n_out) for op in shown_operations)  # each once: sums add in place
         values = [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
         return [a[0] for a in values] if single else values
 
     def gradients(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, reduction: str = "mean"
     ) -> Gradients:
-        """Return the gradient of the loss, with every z, a and δ that it was made of. Nothing is clipped.
+        """Return the gradient of the loss, with every z, a and δ that it was made of.
+
+        Nothing is clipped, and nothing is dropped out. With `standardize` it is the gradient for standardised inputs.
 
         Parameters
         ----------
@@ -394,7 +449,7 @@ class Network:
         >>> g.loss, g.deltas[0].item(), g.weights[0].item()  # ŷ - y = 1; ∂ℓ/∂W = x δ
         (0.5, 1.0, 3.0)
         """
-        samples = self._check_samples(X, y, sample_weight)
+        samples = self._scaled(self._check_samples(X, y, sample_weight))
         mean = check_name(reduction, REDUCTIONS, "reduction") == "mean"
         return self._gradients(samples, 1 / len(samples.X) if mean else 1.0)
 
@@ -438,11 +493,25 @@ class Network:
         return gradient, scale * loss
 
     def _check_samples(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Samples:
-        """Return checked samples, without a copy of what fits."""
-        X = check_inputs(X, self.n_inputs, self.dtype)
+        """Return checked samples, without a copy of what fits; not yet on the scale that the layers want."""
+        X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")
         y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
         weights = check_weights(sample_weight, len(X))
         return Samples(X, labels=y, weights=weights) if y.dtype.kind == "i" else Samples(X, y, weights=weights)
+
+    def _check_inputs(self, X: ArrayLike, name: str = "X") -> NDArray[Any]:
+        """Return checked inputs (M, n) as the layers want them."""
+        return self._scaling.apply(check_inputs(X, self.n_inputs, self.dtype, name, allow_nan=self.missing == "mean"))
+
+    def _check_row(self, x: ArrayLike) -> NDArray[Any]:
+        """Return one checked input (n,) as the layers want it."""
+        row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")
+        scaled: NDArray[Any] = self._scaling.apply(row[None])[0]
+        return scaled
+
+    def _scaled(self, samples: Samples) -> Samples:
+        """Return checked samples as the layers want them."""
+        return replace(samples, X=self._scaling.apply(samples.X))
 
     # ------------------------------------------------------------------------------------- saving and copying
 
@@ -470,7 +539,8 @@ class Network:
         """Return a capsule through which other compiled code predicts and learns with no Python in the call.
 
         It holds a `cmlp_network *`, declared in `cmlp.h` (in the folder `cmlp.get_include()`), which works on this
-        network's live parameters, does plain SGD, and needs no GIL. One capsule is for one thread at a time.
+        network's live parameters, does plain SGD without dropout, and needs no GIL. One capsule is for one thread at a
+        time. It takes finite x; with `standardize` it uses the live scale, but does not learn it.
 
         Returns
         -------
@@ -483,7 +553,7 @@ class Network:
         >>> type(cmlp.MLP([2, 1]).capsule()).__name__
         'PyCapsule'
         """
-        return embed(self._program, self._parameters, self._new_workspace(1))
+        return embed(self._program, self._parameters, self._new_workspace(1), self._scaling.arrays)
 
     def config(self) -> dict[str, Any]:
         """Return the architecture as a dict of JSON values.
@@ -500,6 +570,8 @@ class Network:
             "n_inputs": self.n_inputs,
             "loss": self.loss,
             "dtype": self.dtype.name,
+            **({"standardize": True} if self.standardize else {}),
+            **({"missing": self.missing} if self.missing != "error" else {}),
         }
 
     @staticmethod
@@ -519,10 +591,11 @@ class Network:
         """
         fields = dict(config) if isinstance(config, dict) else {}
         kind = _known_kinds().get(str(fields.pop("kind", None)))
-        if kind is None or set(fields) != {"layers", "n_inputs", "loss", "dtype"}:
+        wanted = {"layers", "n_inputs", "loss", "dtype"}
+        if kind is None or not wanted <= set(fields) <= wanted | {"standardize", "missing"}:
             raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
         layers = layer_from_config(fields.pop("layers"))
-        plain = isinstance(layers, Chain) and all(isinstance(layer, Dense) for layer in layers.layers)
+        plain = isinstance(layers, Chain) and all(isinstance(layer, (Dense, Dropout)) for layer in layers.layers)
         if kind.__name__ == "MLP" and not plain:
             raise ValueError(f"malformed network {shown(config)}: an MLP is a chain of dense layers")
         network = kind.__new__(kind)
@@ -558,6 +631,7 @@ class Network:
             "optimizer_state": {name: array.copy() for name, array in self._optimizer_state().items()},
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
+            "scaling": {name: array.copy() for name, array in self._scaling.state().items()},
             "metadata": self.metadata,
             "rng": self._rng,
         }
@@ -571,6 +645,7 @@ class Network:
         self._set_optimizer(state["optimizer"])
         self._load_optimizer_state(state["optimizer_state"])
         self.n_steps, self.n_epochs = state["n_steps"], state["n_epochs"]
+        self._scaling.set_state(state["scaling"])
         self.metadata = state["metadata"]
         self._rng = state["rng"]
 

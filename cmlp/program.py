@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmlp._core import ALIGN, Program
 from cmlp.activations import ACTIVATIONS
-from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Identity, Layer
+from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import is_fused, loss_id
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Operation:
     delta: int = 0
     input_gradient: int = NOT_WANTED
     fused: bool = False
+    dropout: float = 0.0
 
     def weights_view(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """Return W (n_in, n_out) as a live view of the parameter vector, whatever the layout."""
@@ -162,8 +163,12 @@ class Lowering:
                     )
                 )
                 return out
-            case Identity():
+            case Identity() | Dropout(rate=0.0):
                 return self._copy(source, target, accumulate)
+            case Dropout(rate):  # a copy, whose place the core drops out of in training
+                out = self._copy(source, target or self._new_slice(source.size), accumulate=False)
+                self.operations[-1].dropout = rate
+                return out
             case Chain(layers):
                 return self._chain(layers, source, target, accumulate)
             case Concatenate(layers):
@@ -285,6 +290,8 @@ def _can_accumulate(layer: Layer) -> bool:
             return activation == "identity"
         case Activation():
             return False
+        case Dropout(rate):
+            return rate == 0
         case Chain((*_, Layer(), Concatenate(layers))) if Identity() in layers:
             return False
         case Chain(layers):

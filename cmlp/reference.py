@@ -35,7 +35,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Identity, Layer
+from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Sequence[Array]
@@ -333,6 +333,8 @@ def train(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
     adam: tuple[float, float, float] | None = None,
     sample_weight: ArrayLike | None = None,
     alpha: float = 0.01,
@@ -345,7 +347,10 @@ def train(
     2. sums or averages a_{k-1} δ_kᵀ and δ_k over the block: the gradient g;
     3. clips g by value, then by its norm over all parameters;
     4. adds the weight decay g ← g + λ W (not for biases), then the momentum v ← μ v + g, and updates
-       W ← W − γ_t v, or W ← W − γ_t (g + μ v) in Nesterov's form.
+       W ← W − γ_t v, or W ← W − γ_t (g + μ v) in Nesterov's form;
+    5. scales the columns of W that are longer than max_norm down to it.
+
+    With `l1`, λ₁ sign(W) is added to g along with the weight decay.
 
     Parameters
     ----------
@@ -359,8 +364,8 @@ def train(
         Samples in the order of their visits, for every epoch or for each. Default: as given.
     clip_delta, clip_value, clip_norm : float, optional
         The thresholds of 1 and 3; clip_delta is ψ.
-    momentum, nesterov, weight_decay
-        μ, which form of it, and λ.
+    momentum, nesterov, weight_decay, l1, max_norm
+        μ, which form of it, λ, λ₁, and the longest ‖w‖₂ of a unit's incoming weights.
     adam : tuple of three floats, optional
         β₁, β₂ and ε of Adam, which then takes the place of momentum.
 
@@ -387,7 +392,7 @@ def train(
     gammas = iter(np.broadcast_to(np.asarray(learning_rate, float), epochs * -(-m // size)).tolist())
     psi = np.array(clip_delta or 0, dtype)  # as an array: a Python float would be converted at every use
     low = np.array(-psi)
-    plain = size == 1 and not (momentum or weight_decay or clip_value or clip_norm or adam)
+    plain = size == 1 and not (momentum or weight_decay or clip_value or clip_norm or adam or l1 or max_norm)
 
     # With contiguous columns of W, a wide layer into few units is several times faster, and no layer slower.
     Ws = [np.asfortranarray(W) for W in weights]
@@ -422,6 +427,8 @@ def train(
             for k, (w, g, v) in enumerate(zip(parameters, gradient, velocities, strict=True)):
                 if weight_decay and k < len(Ws):
                     g += weight_decay * w
+                if l1 and k < len(Ws):
+                    g += l1 * np.sign(w)
                 if adam is not None:
                     _adam_step(w, g, v, squares[k], gamma, t, *adam)
                     continue
@@ -430,6 +437,9 @@ def train(
                     v += g
                     g = g + momentum * v if nesterov else v
                 w -= gamma * g
+            if max_norm is not None:
+                for W in Ws:
+                    W *= np.minimum(1, max_norm / np.maximum(np.linalg.norm(W, axis=0), 1e-30))
         ells = np.array(losses, float) if size == 1 else np.concatenate(losses, dtype=float)
         means.append(float(np.average(ells, weights=None if s is None else s[indices, 0])))
     for W, trained in zip(weights, Ws, strict=True):
@@ -440,13 +450,44 @@ def train(
 # -------------------------------------------------------------------------------------------- any composition
 
 
+def dropout_mask(seed: int, step: int, position: int, operation: int, n: int, rate: float) -> Array:
+    """Return what dropout multiplies n values with: 0 with probability `rate`, else 1 / (1 - rate).
+
+    It depends on the seed, on the step, on the sample's position in its batch and on the operation of the network's
+    program, by SplitMix64 (Steele, Lea and Flood, 2014; constants of Vigna's splitmix64.c). Each output of the
+    generator decides about two values.
+
+    Examples
+    --------
+    >>> dropout_mask(1, 0, 0, 0, 6, 0.5).tolist()
+    [2.0, 2.0, 2.0, 0.0, 2.0, 2.0]
+    """
+    gamma = 0x9E3779B97F4A7C15
+
+    def mix(z: int) -> int:
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    key = seed
+    for counter in (step, position, operation):
+        key = mix((key + gamma * (counter + 1)) % 2**64)
+    outputs = (mix((key + gamma * i) % 2**64) for i in range(1, n // 2 + 2))
+    halves = np.array([half for z in outputs for half in (z % 2**32, z >> 32)][:n])
+    return np.asarray((halves >= int(rate * 2**32)) / (1 - rate))
+
+
 def _apply(
-    layer: Layer, x: Array, parameters: Iterator[tuple[Array, Array | None, Array, Array]], psi: float | None
+    layer: Layer,
+    x: Array,
+    parameters: Iterator[tuple[Array, Array | None, Array, Array]],
+    psi: float | None,
+    masks: Iterator[Array] | None,
 ) -> tuple[Array, Backward]:
     """Return a layer's output, and the function that takes ∂ℓ/∂output to ∂ℓ/∂input.
 
     `parameters` yields W and b of the Dense layers, depth first and left to right, and two arrays that the
-    backward functions fill with ∂ℓ/∂W and ∂ℓ/∂b.
+    backward functions fill with ∂ℓ/∂W and ∂ℓ/∂b; `masks` the factors of the Dropout layers, None: there is no dropout.
     """
     if isinstance(layer, Dense):
         W, b, dW, db = next(parameters)
@@ -466,19 +507,23 @@ def _apply(
         a = activate(layer.name, x, layer.alpha)
         return a, lambda da: activation_vjp(layer.name, x, a, da, layer.alpha)
 
-    if isinstance(layer, Identity):
+    if isinstance(layer, Identity) or (isinstance(layer, Dropout) and masks is None):
         return x, lambda dy: dy
+
+    if isinstance(layer, Dropout) and masks is not None:
+        mask = next(masks)
+        return x * mask, lambda dy: dy * mask
 
     if isinstance(layer, Chain):  # y = f_m(… f_1(x)): the factors' backward functions in reverse order
         backwards = []
         for factor in layer.layers:
-            x, backward_factor = _apply(factor, x, parameters, psi)
+            x, backward_factor = _apply(factor, x, parameters, psi, masks)
             backwards.append(backward_factor)
         return x, lambda dy: reduce(lambda d, back: back(d), reversed(backwards), dy)
 
     if not isinstance(layer, Add | Concatenate):
         raise TypeError(f"unknown layer {layer!r}")
-    branches = [_apply(branch, x, parameters, psi) for branch in layer.layers]
+    branches = [_apply(branch, x, parameters, psi, masks) for branch in layer.layers]
     outputs = [output for output, _ in branches]
     # All branches read x, so ∂ℓ/∂x is the sum of what they give back.
     if isinstance(layer, Add):  # y = f(x) + g(x): each branch gets all of ∂ℓ/∂y
@@ -521,7 +566,7 @@ def network_forward(layer: Layer, weights: Arrays, biases: Biases, x: ArrayLike)
     [4.0, 8.0]
     """
     parameters = iter(zip(weights, biases, weights, weights, strict=True))  # no gradients will be filled in
-    return _apply(layer, np.asarray(x, weights[0].dtype), parameters, None)[0]
+    return _apply(layer, np.asarray(x, weights[0].dtype), parameters, None, None)[0]
 
 
 def network_gradients(
@@ -532,10 +577,12 @@ def network_gradients(
     x: ArrayLike,
     y: ArrayLike,
     clip_delta: float | None = None,
+    masks: Arrays | None = None,
 ) -> tuple[Array, list[Array], list[Array | None]]:
     """Return ℓ, all ∂ℓ/∂W and all ∂ℓ/∂b (None without a bias) of any composition of layers.
 
-    The arguments are those of `network_forward`, and `clip_delta` is ψ. For samples (M, n), ℓ is (M,) and the
+    The arguments are those of `network_forward`, `clip_delta` is ψ, and `masks` are the factors of the Dropout layers,
+    depth first and left to right (None: there is no dropout). For samples (M, n), ℓ is (M,) and the
     gradients are sums over the samples.
 
     Examples
@@ -549,7 +596,8 @@ def network_gradients(
     inner, name, alpha = _split_output(layer)
     dW, db = [np.empty_like(W) for W in weights], [np.empty_like(W[0]) for W in weights]
     parameters = iter(zip(weights, biases, dW, db, strict=True))
-    z, back = _apply(inner, np.asarray(x, weights[0].dtype), parameters, clip_delta)
+    dropout = None if masks is None else iter(masks)
+    z, back = _apply(inner, np.asarray(x, weights[0].dtype), parameters, clip_delta, dropout)
     rows = _target_rows(loss, y, z.shape, z.dtype)
     ell, delta = loss_and_delta(loss, name, z, activate(name, z, alpha), rows, alpha)
     back(delta)

@@ -1,6 +1,6 @@
 # The C border, kernels/kernels.h, for Cython.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
@@ -14,7 +14,9 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t in_ "in"
         ptrdiff_t z, out
         ptrdiff_t weights, ld, biases, delta
-        double alpha
+        double alpha, dropout
+
+    uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) noexcept
 
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
@@ -41,6 +43,12 @@ cdef extern from "kernels/kernels.h" nogil:
                                const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*adam_step)(ptrdiff_t, void *, void *, void *, const void *, double, double, double, double, double,
                           double) noexcept nogil
+        void (*add_signs)(ptrdiff_t, void *, const void *, double) noexcept nogil
+        void (*limit_norms)(const cmlp_op *, void *, double, ptrdiff_t, ptrdiff_t) noexcept nogil
+        void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil
+        void (*drop)(ptrdiff_t, uint64_t, double, void *) noexcept nogil
+        void (*standardize)(ptrdiff_t, const void *, const void *, const void *, void *) noexcept nogil
+        int (*learn_scale)(ptrdiff_t, const void *, double *, double *, double *, void *, void *) noexcept nogil
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept

@@ -296,6 +296,9 @@ UPDATES = {
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.9, "nesterov": True, "batch_size": 2},
     "weight_decay": {"weight_decay": 0.1},
+    "l1": {"l1": 0.05},
+    "l1_clipped": {"l1": 0.05, "clip_norm": 0.05, "batch_size": 4},
+    "max_norm": {"max_norm": 0.8},
     "everything": {
         "batch_size": 4,
         "clip_delta": 0.1,
@@ -303,6 +306,8 @@ UPDATES = {
         "momentum": 0.5,
         "nesterov": True,
         "weight_decay": 0.01,
+        "l1": 0.01,
+        "max_norm": 1.0,
     },
 }
 
@@ -313,7 +318,7 @@ UPDATES = {
 def test_training_equals_the_reference(simd_level, loss, dtype, update):
     rng = np.random.default_rng(list(UPDATES).index(update))
     settings = {"epochs": 2, **UPDATES[update]}
-    optimizer = {k: settings[k] for k in ("momentum", "nesterov", "weight_decay") if k in settings}
+    optimizer = {k: settings[k] for k in ("momentum", "nesterov", "weight_decay", "l1", "max_norm") if k in settings}
     for trial in range(6):
         net = random_mlp(rng, dtype, loss=loss, max_width=20, bias=trial % 2 == 0)
         one_hot = trial % 3 == 0 or needs_one_hot(net)

@@ -485,6 +485,85 @@ static void NAME(adam_step)(ptrdiff_t n, void *weights, void *mean, void *square
     }
 }
 
+static void NAME(add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale) {
+    REAL *restrict g = gradient;
+    const REAL *restrict w = weights;
+    const REAL s = (REAL)scale;
+    for (ptrdiff_t i = 0; i < n; i++) g[i] += w[i] > 0 ? s : w[i] < 0 ? -s : 0;
+}
+
+/* By rows the squares of some units are summed side by side, by columns those of one after the other; each unit's sum has
+ * the same order whatever `from` is, as long as it is a multiple of UNITS. */
+static void NAME(limit_norms)(const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to) {
+    enum { UNITS = 16 };
+    const int by_rows = op->layout == CMLP_ROWS;
+    const ptrdiff_t step = by_rows ? op->ld : 1, n_in = op->n_in; /* between the weights of a unit */
+    for (ptrdiff_t j = from, wide; j < to; j += wide) {
+        REAL *W = (REAL *)params + op->weights + (by_rows ? j : j * op->ld), factor[UNITS];
+        double squares[UNITS] = {0};
+        int above = 0;
+        wide = !by_rows ? 1 : to - j < UNITS ? to - j : UNITS;
+        if (by_rows)
+            for (ptrdiff_t i = 0; i < n_in; i++)
+                for (ptrdiff_t u = 0; u < wide; u++) squares[u] += (double)W[i * step + u] * (double)W[i * step + u];
+        else
+            squares[0] = NAME(sum_of_squares)(n_in, W);
+        for (ptrdiff_t u = 0; u < wide; u++) {
+            const double norm = sqrt(squares[u]);
+            factor[u] = norm > limit ? (REAL)(limit / norm) : 1;
+            above |= norm > limit;
+        }
+        for (ptrdiff_t i = 0; above && i < n_in; i++)
+            for (ptrdiff_t u = 0; u < wide; u++) W[i * step + u] *= factor[u];
+    }
+}
+
+static void NAME(average)(ptrdiff_t n, void *average, const void *weights, double decay) {
+    REAL *restrict a = average;
+    const REAL *restrict w = weights;
+    const REAL d = (REAL)decay, share = (REAL)(1 - decay);
+    for (ptrdiff_t i = 0; i < n; i++) a[i] = d * a[i] + share * w[i];
+}
+
+static void NAME(drop)(ptrdiff_t n, uint64_t key, double rate, void *values) {
+    const uint64_t threshold = (uint64_t)(rate * 0x1p32);
+    const REAL scale = (REAL)(1 / (1 - rate));
+    REAL *v = values;
+    for (ptrdiff_t i = 0; i < n; i += 2) {
+        key += CMLP_GOLDEN_GAMMA;
+        const uint64_t bits = cmlp_mix(key);
+        v[i] = (uint32_t)bits >= threshold ? scale * v[i] : 0; /* no NaN survives: a dropped element has no influence */
+        if (i + 1 < n) v[i + 1] = bits >> 32 >= threshold ? scale * v[i + 1] : 0;
+    }
+}
+
+static void NAME(standardize)(ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out) {
+    const REAL *restrict from = x, *restrict m = mean, *restrict s = scale;
+    REAL *restrict to = out;
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = (from[i] - m[i]) * s[i];
+}
+
+/* Welford: d = x - μ, S ← S + d² N / (N + 1), μ ← μ + d / (N + 1); σ² = S / N. */
+static int NAME(learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
+                             void *scale) {
+    const REAL *from = x;
+    REAL *m = shift, *s = scale;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double total = count[i] + 1;
+        if (count[i] == 0) mean[i] = from[i];
+        const double d = from[i] - mean[i];
+        squares[i] += d * d * count[i] / total;
+        mean[i] += d / total;
+        count[i] = total;
+        m[i] = (REAL)mean[i];
+        const REAL inverse = (REAL)(1 / sqrt(squares[i] / total));
+        s[i] = inverse > 0 && isfinite(inverse) ? inverse : 1;
+        finite &= isfinite(squares[i]) != 0;
+    }
+    return finite;
+}
+
 static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
     const REAL *v = values;
     for (ptrdiff_t start = 0; start < n; start += 4096) {
@@ -503,7 +582,9 @@ static const cmlp_kernels NAME(kernels) = {
     NAME(forward),      NAME(backward),       NAME(loss),           NAME(activate_slice),
     NAME(clip),         NAME(sum_of_squares), NAME(sgd_step),       NAME(first_nonfinite),
     NAME(block_turn),   NAME(block_forward),  NAME(block_backward), NAME(batch_forward),
-    NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),
+    NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),      NAME(add_signs),
+    NAME(limit_norms),  NAME(average),        NAME(drop),           NAME(standardize),
+    NAME(learn_scale),
 };
 
 #undef REAL
