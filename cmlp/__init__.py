@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         "the installed package, or compile the tree in place with `pip install -e .`"
     ) from error
 
-from cmlp import datasets, schedules
+from cmlp import datasets, losses, schedules
 from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
@@ -60,5 +60,6 @@ __all__ = [
     "datasets",
     "get_include",
     "load",
+    "losses",
     "schedules",
 ]
