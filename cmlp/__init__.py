@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING, Any
 
-from cmlp import datasets, schedules
+from cmlp import datasets, losses, schedules
 from cmlp.averaging import EMA, SWA
 from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
@@ -85,5 +85,6 @@ __all__ = [
     "datasets",
     "get_include",
     "load",
+    "losses",
     "schedules",
 ]

@@ -79,6 +79,7 @@ class Program:
         x_stride: int,
         output: int,
         loss: int,
+        loss_parameter: float,
         fused: bool,
         in_blocks: bool,
     ) -> None: ...

@@ -16,6 +16,7 @@ import numpy as np
 from cmlp._checks import check_count, check_name, check_number
 from cmlp._core import MOST_THREADS, Update, first_nonfinite
 from cmlp.averaging import EMA, SWA
+from cmlp.losses import loss_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -278,5 +279,5 @@ class Run:
         for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
             if not all(np.isfinite(value).all() for value in values):
                 return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)
-        undefined = f"{network.loss} is not defined for this output"
+        undefined = f"{loss_name(network.loss)} is not defined for this output"
         return Failure(f"the loss is {inside.loss} at row {row} of X: {undefined}", row, None)

@@ -15,7 +15,7 @@ from cmlp._run import REDUCTIONS, Samples, available_processors, check_threads
 from cmlp.data import check_inputs, check_row, check_targets, check_weights
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Chain, Dense, Dropout, Layer, dense_layers, layer_from_config, layer_to_config
-from cmlp.losses import loss_id
+from cmlp.losses import CLASSIFYING, Loss, loss_from_config, loss_name, loss_to_config
 from cmlp.optimizers import SGD, Optimizer, as_optimizer
 from cmlp.program import DENSE, Lowering
 from cmlp.scaling import Scaling
@@ -36,8 +36,8 @@ class Scores(NamedTuple):
     loss : float
         Mean of ℓ over the samples.
     accuracy : float or None
-        Share of samples whose class (cross_entropy: arg max; binary_cross_entropy: ŷ > ½ in every output) is
-        right; None for other losses.
+        Share of samples whose class is right; None for a loss of values. The class is the arg max for cross_entropy
+        and for classes with hinge; else every output decides, by ŷ > ½ (binary_cross_entropy) or ŷ > 0 (hinge).
 
     Examples
     --------
@@ -97,8 +97,9 @@ class Network:
         What it computes: `chain`, `concatenate`, `add`, `Dense`, ... (see `cmlp.layers`).
     n_inputs : int
         n, the number of input features.
-    loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
-        ℓ; any loss may meet any output activation.
+    loss : str or Loss, default "squared_error"
+        ℓ, a name of `cmlp.losses` or, with a parameter, such as `cmlp.losses.Huber(2.0)`; any loss may meet any output
+        activation.
     optimizer : Optimizer, "sgd" or "adam", optional
         Default `SGD(0.01)`.
     dtype : {"float32", "float64"}, default "float32"
@@ -143,7 +144,7 @@ class Network:
         layers: Layer,
         n_inputs: int,
         *,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
@@ -152,11 +153,11 @@ class Network:
     ) -> None:
         if not isinstance(layers, Layer):
             raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
-        loss_id(loss)
+        self._loss_name = loss_name(loss)
         self.layers = layers
         self.n_inputs = check_count(n_inputs, "n_inputs")
         self.n_outputs = layers.output_size(self.n_inputs)
-        if loss == "cross_entropy" and self.n_outputs == 1:
+        if self._loss_name == "cross_entropy" and self.n_outputs == 1:
             raise ValueError(
                 "cross_entropy needs one output per class, and at least 2: for one output use binary_cross_entropy"
             )
@@ -331,7 +332,7 @@ class Network:
         return out
 
     def predict_class(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Return class indices: arg max over the outputs, or ŷ > ½ for a single output.
+        """Return class indices: arg max over the outputs, or ŷ > ½ (hinge: ŷ > 0) for a single output.
 
         Parameters
         ----------
@@ -344,7 +345,7 @@ class Network:
         Raises
         ------
         ValueError
-            If the network's loss is squared_error: its outputs are no classes.
+            If the network's loss is one of values, such as squared_error: its outputs are no classes.
 
         Examples
         --------
@@ -353,10 +354,10 @@ class Network:
         >>> net.predict_class([[0, 1], [1, 1]])
         array([0, 1])
         """
-        if self.loss == "squared_error":
-            raise ValueError("a network with loss='squared_error' predicts values, not classes: use predict(X)")
-        outputs = self.predict(X)
-        return np.asarray(outputs[:, 0] > 0.5 if self.n_outputs == 1 else outputs.argmax(axis=1), np.int64)
+        if self._loss_name not in CLASSIFYING:
+            raise ValueError(f"a network with loss={self.loss!r} predicts values, not classes: use predict(X)")
+        outputs, border = self.predict(X), 0.0 if self._loss_name == "hinge" else 0.5
+        return np.asarray(outputs[:, 0] > border if self.n_outputs == 1 else outputs.argmax(axis=1), np.int64)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Scores:
         """Return the mean loss, and the accuracy of a classifier.
@@ -372,7 +373,7 @@ class Network:
         Returns
         -------
         Scores
-            `.loss` and `.accuracy` (None if the loss is squared_error).
+            `.loss` and `.accuracy` (None for a loss of values, such as squared_error).
 
         Examples
         --------
@@ -387,7 +388,7 @@ class Network:
             self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace(len(samples.X))
         )
         total = samples.total_weight()
-        return Scores(loss / total, None if self.loss == "squared_error" else correct / total)
+        return Scores(loss / total, correct / total if self._loss_name in CLASSIFYING else None)
 
     # ------------------------------------------------------------------------------------------ inside views
 
@@ -568,7 +569,7 @@ class Network:
             "kind": next(kind.__name__ for kind in type(self).__mro__ if kind in _known_kinds().values()),
             "layers": layer_to_config(self.layers),
             "n_inputs": self.n_inputs,
-            "loss": self.loss,
+            "loss": loss_to_config(self.loss),
             "dtype": self.dtype.name,
             **({"standardize": True} if self.standardize else {}),
             **({"missing": self.missing} if self.missing != "error" else {}),
@@ -594,7 +595,7 @@ class Network:
         wanted = {"layers", "n_inputs", "loss", "dtype"}
         if kind is None or not wanted <= set(fields) <= wanted | {"standardize", "missing"}:
             raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
-        layers = layer_from_config(fields.pop("layers"))
+        layers, fields["loss"] = layer_from_config(fields.pop("layers")), loss_from_config(fields["loss"])
         plain = isinstance(layers, Chain) and all(isinstance(layer, (Dense, Dropout)) for layer in layers.layers)
         if kind.__name__ == "MLP" and not plain:
             raise ValueError(f"malformed network {shown(config)}: an MLP is a chain of dense layers")

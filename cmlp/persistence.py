@@ -27,6 +27,7 @@ import numpy as np
 from cmlp._checks import check_count, shown
 from cmlp._core import first_nonfinite
 from cmlp.layers import layer_from_config
+from cmlp.losses import loss_from_config
 from cmlp.optimizers import optimizer_from_config
 from cmlp.program import DENSE, Lowering
 
@@ -254,7 +255,8 @@ def _parameters_of(config: Any) -> dict[str, _Expected]:
         raise ValueError(f"malformed network {shown(config)}")
     dtype = np.dtype(config["dtype"])
     n_inputs = check_count(config.get("n_inputs"), "n_inputs")
-    lowering = Lowering(layer_from_config(config.get("layers")), n_inputs, str(config.get("loss")), dtype)
+    layers, loss = layer_from_config(config.get("layers")), loss_from_config(config.get("loss"))
+    lowering = Lowering(layers, n_inputs, loss, dtype)
     dense = [op for op in lowering.operations if op.kind == DENSE]
     arrays = {f"weights.{k}": _Expected((op.n_in, op.n_out), dtype) for k, op in enumerate(dense)}
     return arrays | {f"biases.{k}": _Expected((op.n_out,), dtype) for k, op in enumerate(dense) if op.biases >= 0}

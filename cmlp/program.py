@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmlp._core import ALIGN, Program
-from cmlp.activations import ACTIVATIONS
+from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
-from cmlp.losses import is_fused, loss_id
+from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ class Lowering:
         Elements handed out so far, each slot padded to whole cache lines.
     """
 
-    def __init__(self, layers: Layer, n_inputs: int, loss: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, layers: Layer, n_inputs: int, loss: str | Loss, dtype: np.dtype[Any]) -> None:
         self.lanes = ALIGN // dtype.itemsize  # elements per cache line
         self.operations: list[Operation] = []
         self.n_activations = 0
@@ -100,7 +100,7 @@ class Lowering:
         last = self.operations[-1]
         last.fused = last.out == self.output.offset and last.n_out == self.output.size and not last.accumulate
         last.fused &= is_fused(loss, list(ACTIVATIONS)[last.activation])
-        self.loss = loss_id(loss)
+        self.loss, self.loss_parameter = loss_id(loss), loss_parameter(loss)
 
     def program(self) -> Program:
         """Return the compiled program."""
@@ -115,6 +115,7 @@ class Lowering:
             x_stride=self._padded(self.n_inputs),
             output=self.output.offset,
             loss=self.loss,
+            loss_parameter=self.loss_parameter,
             fused=self.operations[-1].fused,
             in_blocks=self._profits_from_blocks(),
         )
@@ -159,7 +160,7 @@ class Lowering:
                         source.offset,
                         out.offset,
                         ACTIVATIONS[name],
-                        alpha=alpha,
+                        alpha=alpha_of(name, alpha),
                     )
                 )
                 return out
@@ -240,7 +241,7 @@ class Lowering:
                 out.offset,
                 ACTIVATIONS[layer.activation],
                 accumulate,
-                layer.alpha,
+                alpha_of(layer.activation, layer.alpha),
                 layout,
                 weights,
                 ld,

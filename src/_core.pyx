@@ -16,9 +16,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_MOST_THREADS,
-    CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels, cmlp_mask_key, cmlp_network, cmlp_op,
-    cmlp_run_team, cmlp_table, cmlp_wait_for_team,
+    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
+    CMLP_MOST_THREADS, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels,
+    cmlp_mask_key, cmlp_network, cmlp_op, cmlp_run_team, cmlp_table, cmlp_wait_for_team,
 )
 
 cnp.import_array()
@@ -162,6 +162,8 @@ cdef class Program:
     output : int
         Where ŷ lies in the activation buffer.
     loss : int
+    loss_parameter : float
+        δ of huber, q of quantile, the label smoothing of cross_entropy.
     fused : bool
         The last operation's activation and the loss are a natural pair: the loss gives δ itself.
     in_blocks : bool
@@ -172,11 +174,11 @@ cdef class Program:
 
     def __cinit__(self, ops, *, ptrdiff_t n_inputs, ptrdiff_t n_outputs, ptrdiff_t n_activations,
                   ptrdiff_t n_parameters, ptrdiff_t n_deltas, ptrdiff_t width, ptrdiff_t x_stride, ptrdiff_t output,
-                  int loss, bint fused, bint in_blocks):
+                  int loss, double loss_parameter, bint fused, bint in_blocks):
         self.net = Net(
-            ops=<cmlp_op *> calloc(len(ops), sizeof(cmlp_op)), n_ops=len(ops), loss=loss, fused=fused,
-            in_blocks=in_blocks, n_inputs=n_inputs, n_outputs=n_outputs, n_activations=n_activations,
-            n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride, output=output, k=NULL,
+            ops=<cmlp_op *> calloc(len(ops), sizeof(cmlp_op)), n_ops=len(ops), loss=loss,
+            loss_parameter=loss_parameter, fused=fused, in_blocks=in_blocks, n_inputs=n_inputs, n_outputs=n_outputs,
+            n_activations=n_activations, n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride, output=output, k=NULL,
             size=0)
         if self.net.ops == NULL:
             raise MemoryError("no memory for the program's operations")
@@ -334,7 +336,10 @@ cdef class Program:
 
     def evaluate(self, const floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
                  const int64_t[::1] labels, const double[::1] weights, floating[::1] workspace):
-        """Σ s_c ℓ_c and Σ s_c [decision of sample c is right] (arg max, or every ŷ_i on y_i's side of ½)."""
+        """Σ s_c ℓ_c and Σ s_c [decision of sample c is right].
+
+        The decision is the arg max for classes, otherwise it is on which side of ½ (hinge: of 0) every ŷ_i is.
+        """
         cdef Net net = self.at_work(sizeof(floating))
         cdef ptrdiff_t c, r, size = sizeof(floating), n = net.n_outputs
         cdef double loss = 0.0, correct = 0.0
@@ -357,10 +362,14 @@ cdef class Program:
                 a = <const floating *> activations + net.output
                 if s.Y != NULL:
                     y = (<const floating *> s.Y) + c * n
-                if net.loss == CMLP_CROSS_ENTROPY:
-                    correct += weight_of(&s, c) * (arg_max(a, n) == (s.labels[c] if y == NULL else arg_max(y, n)))
+                if s.labels != NULL:
+                    correct += weight_of(&s, c) * (arg_max(a, n) == s.labels[c])
+                elif net.loss == CMLP_CROSS_ENTROPY:
+                    correct += weight_of(&s, c) * (arg_max(a, n) == arg_max(y, n))
                 elif net.loss == CMLP_BINARY_CROSS_ENTROPY:
-                    correct += weight_of(&s, c) * same_side(a, y, n)
+                    correct += weight_of(&s, c) * same_side(a, y, 0.5, n)
+                elif net.loss == CMLP_HINGE:
+                    correct += weight_of(&s, c) * same_side(a, y, 0.0, n)
         return loss, correct
 
 
@@ -462,15 +471,15 @@ cdef class OneRow:
             psi = clip_delta
         memset(&s, 0, sizeof(Samples))
         s.n = 1
-        if self.net.loss == CMLP_CROSS_ENTROPY:
+        if self.net.loss == CMLP_CROSS_ENTROPY or (self.net.loss == CMLP_HINGE and self.net.n_outputs > 1):
             if type(y) is not int or not 0 <= y < self.net.n_outputs:
                 return None
             label = y
             s.labels = &label
-        elif self.net.loss == CMLP_BINARY_CROSS_ENTROPY:
-            if self.net.n_outputs != 1 or type(y) not in (int, float) or not 0 <= y <= 1:
+        elif self.net.loss in (CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE):
+            if self.net.n_outputs != 1 or type(y) not in (int, float) or not is_target(self.net.loss, y):
                 return None
-        if self.net.loss != CMLP_CROSS_ENTROPY:
+        if s.labels == NULL:
             if self.net.n_outputs == 1 and type(y) in (int, float) and -1e30 < y < 1e30:
                 as_double = y
                 as_float = <float> as_double
@@ -583,9 +592,16 @@ cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n) noexcept nogil:
     return best
 
 
-cdef bint same_side(const floating *a, const floating *y, ptrdiff_t n) noexcept nogil:
+cdef bint is_target(int loss, object y):
+    """Whether a number is in the range of the targets of binary_cross_entropy, poisson or hinge."""
+    if loss == CMLP_BINARY_CROSS_ENTROPY:
+        return 0 <= y <= 1
+    return y >= 0 if loss == CMLP_POISSON else y in (-1, 0, 1)
+
+
+cdef bint same_side(const floating *a, const floating *y, floating border, ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t i
     for i in range(n):
-        if (a[i] > 0.5) != (y[i] > 0.5):
+        if (a[i] > border) != (y[i] > border):
             return False
     return True

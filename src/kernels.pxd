@@ -6,7 +6,7 @@ cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
     enum: CMLP_ROWS_AT_ONCE
-    const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY
+    const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
 
     ctypedef struct cmlp_op:
         int kind, activation, layout, accumulate, input_gradient, fused
@@ -22,7 +22,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
         ptrdiff_t (*backward)(const cmlp_op *, const void *, void *, double, double, const void *, const void *,
                               void *, void *) noexcept nogil
-        double (*loss)(int, int, ptrdiff_t, const void *, const void *, const void *, int64_t, double,
+        double (*loss)(int, double, int, ptrdiff_t, const void *, const void *, const void *, int64_t, double,
                        void *) noexcept nogil
         void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         void (*clip)(ptrdiff_t, void *, double) noexcept nogil

@@ -5,6 +5,7 @@
 cdef struct Net:
     cmlp_op *ops
     int n_ops, loss
+    double loss_parameter
     bint fused, in_blocks
     ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride, output
     const cmlp_kernels *k
@@ -108,7 +109,7 @@ cdef double run_loss(const Net *p, const Samples *s, ptrdiff_t c, const void *x,
         z = x
     if s.Y != NULL:
         y = s.Y + c * p.n_outputs * p.size
-    return p.k.loss(p.loss, p.fused, p.n_outputs, z, activations + p.output * p.size, y,
+    return p.k.loss(p.loss, p.loss_parameter, p.fused, p.n_outputs, z, activations + p.output * p.size, y,
                     s.labels[c] if s.labels != NULL else -1, weight, errors + p.output * p.size)
 
 

@@ -105,7 +105,7 @@ def test_sizes_may_be_any_sequence_of_integers():
         ({"sizes": [3, 0, 1]}, ValueError, r"sizes\[1\] must be an integer >= 1, not 0"),
         ({"sizes": [0, 1]}, ValueError, r"sizes\[0\] must be an integer >= 1"),
         ({"sizes": [3, 2.5]}, TypeError, r"sizes\[1\] must be an integer"),
-        ({"activation": "gelu"}, ValueError, "unknown activation 'gelu'"),
+        ({"activation": "mish"}, ValueError, "unknown activation 'mish'"),
         ({"activation": None}, TypeError, "activation must be"),
         ({"activation": 3}, TypeError, "activation must be"),
         ({"activation": ["relu"] * 5}, ValueError, "1 names"),

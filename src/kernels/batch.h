@@ -173,8 +173,8 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, doubl
     }
     for (ptrdiff_t r = 0; r < rows; r++) {
         REAL *row = d_clipped + r * deltas_stride;
-        count += NAME(error_term)(op, a + r * stride + op->out, error + r * stride + op->out, d + r * stride,
-                                  (REAL)clip_delta, scratch, row);
+        count += NAME(error_term)(op, a + r * stride + op->z, a + r * stride + op->out, error + r * stride + op->out,
+                                  d + r * stride, (REAL)clip_delta, scratch, row);
         for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(row + j, (REAL)scale * NAME(load)(row + j));
     }
     if (op->input_gradient != CMLP_NOT_WANTED) {

@@ -4,11 +4,13 @@
 #if DOUBLE_PRECISION
 #define REAL double
 #define ROOT sqrt
+#define LARGEST_REAL DBL_MAX
 #define INT int64_t
 #define UINT uint64_t
 #else
 #define REAL float
 #define ROOT sqrtf
+#define LARGEST_REAL FLT_MAX
 #define INT int32_t
 #define UINT uint32_t
 #endif
@@ -20,6 +22,45 @@
 /* relu: 0 at z <= 0; NaN stays NaN, so that a diverged run is seen. */
 INLINE VEC NAME(relu)(VEC z) { return (VEC)(~(z <= (REAL)0) & (IVEC)z); }
 INLINE VEC NAME(leaky_relu)(VEC z, REAL alpha) { return NAME(select)(z <= (REAL)0, z * alpha, z); }
+
+/* elu: α (e^z - 1) at z <= 0. selu: λ elu(z) with the α and λ of Klambauer et al., 2017. */
+#define SELU_ALPHA ((REAL)1.6732632423543772848170429916717)
+#define SELU_SCALE ((REAL)1.0507009873554804934193349852946)
+INLINE VEC NAME(elu)(VEC z, REAL alpha) { return NAME(select)(z < (REAL)0, NAME(expm1)(z) * alpha, z); }
+
+/* gelu z Φ(z) and silu z σ(z) are both max(z, 0) - t S(-t), t = |z|, as S(z) = 1 - S(-z) for S = Φ and σ; the tail t S(-t)
+ * is accurate however small, and 0 at infinity. */
+INLINE VEC NAME(gelu)(VEC z) {
+    VEC t = NAME(at_most)(NAME(absolute)(z), GAUSS_END);
+    return NAME(relu)(z) - NAME(times_gauss)(t * NAME(normal_tail)(t), t);
+}
+INLINE VEC NAME(silu)(VEC z) {
+    VEC t = NAME(at_most)(NAME(absolute)(z), DOUBLE_PRECISION ? 760 : 120);
+    return NAME(relu)(z) - NAME(times_exp)(t, -t, (VEC){0}) / ((REAL)1 + NAME(exp)(-t));
+}
+
+/* Their derivatives are S(z) + z S'(z) = g at z < 0, 1 - g at z >= 0, with g = S(-t) - t S'(t). */
+INLINE VEC NAME(gelu_derivative)(VEC z) {
+    const REAL c = (REAL)0.39894228040143267794; /* 1 / √(2π) */
+    VEC t = NAME(at_most)(NAME(absolute)(z), GAUSS_END);
+    VEC g = NAME(times_gauss)(NAME(normal_tail)(t) - c * t, t);
+    return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
+}
+INLINE VEC NAME(silu_derivative)(VEC z) {
+    VEC t = NAME(at_most)(NAME(absolute)(z), DOUBLE_PRECISION ? 760 : 120), s = NAME(sigmoid)(-t);
+    VEC g = s * ((REAL)1 - t * ((REAL)1 - s));
+    return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
+}
+
+/* log(1 + e^z), without overflow. */
+INLINE VEC NAME(softplus)(VEC z) { return NAME(relu)(z) + NAME(log1p)(NAME(exp)(-NAME(absolute)(z))); }
+/* min(max(z + 3, 0), 6) / 6, as PyTorch has it. */
+INLINE VEC NAME(hard_sigmoid)(VEC z) { return NAME(at_most)(NAME(at_least)(z + (REAL)3, 0), 6) / (REAL)6; }
+/* z / (1 + |z|); an infinity counts as the largest number. */
+INLINE VEC NAME(softsign)(VEC z) {
+    z = NAME(at_most)(NAME(at_least)(z, -LARGEST_REAL), LARGEST_REAL);
+    return z / ((REAL)1 + NAME(absolute)(z));
+}
 
 /* softmax over n units, minus the maximum first: a_i = e^{z_i - m} / Σ_j e^{z_j - m}. */
 static void NAME(softmax)(ptrdiff_t n, const REAL *z, REAL *a) {
@@ -54,19 +95,35 @@ INLINE void NAME(activate)(int activation, ptrdiff_t n, REAL alpha, const REAL *
     case CMLP_SIGMOID: ELEMENTWISE(NAME(sigmoid)(z_i));
     case CMLP_TANH: ELEMENTWISE(NAME(tanh)(z_i));
     case CMLP_SOFTMAX: NAME(softmax)(n, z, a); break;
+    case CMLP_ELU: ELEMENTWISE(NAME(elu)(z_i, alpha));
+    case CMLP_SELU: ELEMENTWISE(NAME(elu)(z_i, SELU_ALPHA) * SELU_SCALE);
+    case CMLP_GELU: ELEMENTWISE(NAME(gelu)(z_i));
+    case CMLP_SILU: ELEMENTWISE(NAME(silu)(z_i));
+    case CMLP_SOFTPLUS: ELEMENTWISE(NAME(softplus)(z_i));
+    case CMLP_HARD_SIGMOID: ELEMENTWISE(NAME(hard_sigmoid)(z_i));
+    case CMLP_SOFTSIGN: ELEMENTWISE(NAME(softsign)(z_i));
+    case CMLP_EXP: ELEMENTWISE(NAME(exp)(z_i));
     }
 }
 #undef ELEMENTWISE
 
-/* δ = J_fᵀ ∂ℓ/∂a for one vector of elements, f' in terms of a. For softmax J = diag(a) - a aᵀ, so δ = a (da - a·da),
- * with `dot` = a·da. */
-INLINE VEC NAME(activation_backward)(const int activation, VEC a, VEC da, REAL alpha, REAL dot) {
+/* δ = J_fᵀ ∂ℓ/∂a for one vector of elements, f' in terms of a where that is exact enough, else of z. For softmax
+ * J = diag(a) - a aᵀ, so δ = a (da - a·da), with `dot` = a·da. */
+INLINE VEC NAME(activation_backward)(const int activation, VEC z, VEC a, VEC da, REAL alpha, REAL dot) {
     switch (activation) {
     case CMLP_RELU: return (VEC)((a > (REAL)0) & (IVEC)da);
     case CMLP_LEAKY_RELU: return NAME(select)(a > (REAL)0, da, da * alpha);
     case CMLP_SIGMOID: return da * (a * ((REAL)1 - a));
     case CMLP_TANH: return da * ((REAL)1 - a * a);
     case CMLP_SOFTMAX: return a * (da - dot);
+    case CMLP_ELU: return da * NAME(select)(a > (REAL)0, NAME(broadcast)(1), a + alpha);
+    case CMLP_SELU: return da * NAME(select)(a > (REAL)0, NAME(broadcast)(SELU_SCALE), a + SELU_ALPHA * SELU_SCALE);
+    case CMLP_GELU: return da * NAME(gelu_derivative)(z);
+    case CMLP_SILU: return da * NAME(silu_derivative)(z);
+    case CMLP_SOFTPLUS: return da * -NAME(expm1)(-a); /* σ(z) = 1 - e^{-a} */
+    case CMLP_HARD_SIGMOID: return (VEC)((NAME(absolute)(z) < (REAL)3) & (IVEC)(da / (REAL)6));
+    case CMLP_SOFTSIGN: return da / (((REAL)1 + NAME(absolute)(z)) * ((REAL)1 + NAME(absolute)(z)));
+    case CMLP_EXP: return da * a;
     default: return da;
     }
 }
@@ -265,13 +322,14 @@ INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, co
 
 /* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; δ̃ into d_clipped. Returns the number of
  * clipped elements. */
-INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
-                                  REAL *d_clipped, const int activation) {
+INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *z, const REAL *a, const REAL *da, REAL *dz, REAL psi,
+                                  REAL *d, REAL *d_clipped, const int activation) {
     const ptrdiff_t n = op->n_out;
     const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0, alpha = (REAL)op->alpha;
     IVEC clipped = {0};
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        VEC delta = NAME(activation_backward)(activation, NAME(load)(a + j), NAME(load)(da + j), alpha, dot);
+        VEC delta =
+            NAME(activation_backward)(activation, NAME(load)(z + j), NAME(load)(a + j), NAME(load)(da + j), alpha, dot);
         if (n - j < LANES) delta = (VEC)((IVEC)delta & NAME(first_lanes)(n - j));
         IVEC above = delta > psi, below = delta < -psi; /* false for NaN, which stays */
         clipped += above + below;                       /* a true lane is -1 */
@@ -285,23 +343,34 @@ INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *
     return count;
 }
 
-static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
-                                  REAL *d_clipped) {
+static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *z, const REAL *a, const REAL *da, REAL *dz, REAL psi,
+                                  REAL *d, REAL *d_clipped) {
+#define LOOP(activation) NAME(error_loop)(op, z, a, da, dz, psi, d, d_clipped, activation)
     switch (op->fused ? CMLP_IDENTITY : op->activation) { /* one loop for each: no choice per vector */
-    case CMLP_RELU: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_RELU);
-    case CMLP_LEAKY_RELU: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_LEAKY_RELU);
-    case CMLP_SIGMOID: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_SIGMOID);
-    case CMLP_TANH: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_TANH);
-    case CMLP_SOFTMAX: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_SOFTMAX);
-    default: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_IDENTITY);
+    case CMLP_RELU: return LOOP(CMLP_RELU);
+    case CMLP_LEAKY_RELU: return LOOP(CMLP_LEAKY_RELU);
+    case CMLP_SIGMOID: return LOOP(CMLP_SIGMOID);
+    case CMLP_TANH: return LOOP(CMLP_TANH);
+    case CMLP_SOFTMAX: return LOOP(CMLP_SOFTMAX);
+    case CMLP_ELU: return LOOP(CMLP_ELU);
+    case CMLP_SELU: return LOOP(CMLP_SELU);
+    case CMLP_GELU: return LOOP(CMLP_GELU);
+    case CMLP_SILU: return LOOP(CMLP_SILU);
+    case CMLP_SOFTPLUS: return LOOP(CMLP_SOFTPLUS);
+    case CMLP_HARD_SIGMOID: return LOOP(CMLP_HARD_SIGMOID);
+    case CMLP_SOFTSIGN: return LOOP(CMLP_SOFTSIGN);
+    case CMLP_EXP: return LOOP(CMLP_EXP);
+    default: return LOOP(CMLP_IDENTITY);
     }
+#undef LOOP
 }
 
 static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REAL *target, REAL scale, REAL psi,
                                       const REAL *in, const REAL *a, REAL *errors, REAL *d) {
     const ptrdiff_t width = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *d_clipped = d + width, *da = errors + op->in;
-    const ptrdiff_t count = NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, d, d_clipped);
+    const ptrdiff_t count =
+        NAME(error_term)(op, a + op->z, a + op->out, errors + op->out, errors + op->z, psi, d, d_clipped);
     const REAL *W = params + op->weights;
     REAL *G = target + op->weights;
     const int in_place = params == target, want_da = op->input_gradient != CMLP_NOT_WANTED;
@@ -341,7 +410,7 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
     if (op->input_gradient == CMLP_NOT_WANTED) return 0;
     const REAL *d_in = error + op->out;
     if (op->kind == CMLP_ACTIVATION) { /* nothing to update, so nothing to clip */
-        NAME(error_term)(op, a + op->out, d_in, d, INFINITY, d, d + (op->n_out + LANES - 1) / LANES * LANES);
+        NAME(error_term)(op, a + op->z, a + op->out, d_in, d, INFINITY, d, d + (op->n_out + LANES - 1) / LANES * LANES);
         d_in = d;
     }
     REAL *da = error + op->in;
@@ -364,15 +433,17 @@ INLINE REAL NAME(into_domain)(REAL a, REAL upper) {
     return a < eps ? eps : a > upper - eps ? upper - eps : a;
 }
 
-/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. With softmax, δ = ŷ Σy - y, where Σy = 1 but for rounding, and
+/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. Smoothing ε takes (1 - ε) y_i + ε/n for y_i. With softmax, δ = ŷ Σy - y, where Σy = 1 but for rounding, and
  * log ŷ_i comes from the logits where ŷ_i is too small: log ŷ_i = z_i - m - log Σ e^{z_j - m}. */
-static double NAME(cross_entropy)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y, int64_t label,
-                                  double weight, REAL *error) {
+static double NAME(cross_entropy)(double smoothing, int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y,
+                                  int64_t label, double weight, REAL *error) {
+    const REAL kept = (REAL)(1 - smoothing), spread = (REAL)(smoothing / (double)n);
     double loss = 0, log_sum = NAN;
     REAL total = y ? 0 : 1;
     for (ptrdiff_t i = 0; y && i < n; i++) total += y[i];
+    if (y) total = kept * total + (REAL)smoothing;
     for (ptrdiff_t i = 0; i < n; i++) {
-        const REAL y_i = y ? y[i] : (REAL)(i == label);
+        const REAL y_i = kept * (y ? y[i] : (REAL)(i == label)) + spread;
         if (fused) {
             error[i] = (REAL)weight * (a[i] * total - y_i);
             if (y_i == 0) continue;
@@ -427,11 +498,80 @@ static double NAME(squared_error)(ptrdiff_t n, const REAL *a, const REAL *y, dou
     return loss;
 }
 
-static double NAME(loss)(int loss, int fused, ptrdiff_t n, const void *z, const void *a, const void *y, int64_t label,
-                         double weight, void *error) {
+/* ℓ = Σ |ŷ - y|; derivative 0 at 0. */
+static double NAME(absolute_error)(ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL r = a[i] - y[i];
+        error[i] = (REAL)weight * (r > 0 ? 1 : r < 0 ? -1 : r);
+        loss += fabs((double)r);
+    }
+    return loss;
+}
+
+/* ℓ = Σ ½ r² where |r| <= δ, δ (|r| - δ/2) elsewhere; r = ŷ - y. */
+static double NAME(huber)(double delta, ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    const REAL limit = (REAL)delta;
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL r = a[i] - y[i];
+        const double size = fabs((double)r);
+        error[i] = (REAL)weight * (r > limit ? limit : r < -limit ? -limit : r);
+        loss += size <= delta ? 0.5 * size * size : delta * (size - 0.5 * delta);
+    }
+    return loss;
+}
+
+/* ℓ = Σ q (y - ŷ) where ŷ < y, (1 - q) (ŷ - y) elsewhere: the pinball loss; derivative 0 at ŷ = y. */
+static double NAME(quantile)(double q, ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL r = a[i] - y[i];
+        const double slope = r > 0 ? 1 - q : r < 0 ? -q : 0;
+        error[i] = (REAL)weight * (REAL)slope;
+        loss += r == 0 ? 0 : r != r ? (double)r : slope * (double)r;
+    }
+    return loss;
+}
+
+/* ℓ = Σ ŷ - y log ŷ. With exp, log ŷ = z and δ = ŷ - y. */
+static double NAME(poisson)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y, double weight,
+                            REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (fused) {
+            error[i] = (REAL)weight * (a[i] - y[i]);
+            loss += (double)a[i] - (double)y[i] * (double)z[i];
+        } else {
+            const REAL a_i = NAME(into_domain)(a[i], INFINITY);
+            error[i] = (REAL)weight * (1 - y[i] / a_i);
+            loss += (double)a[i] - (double)y[i] * log((double)a_i);
+        }
+    }
+    return loss;
+}
+
+/* ℓ = Σ max(0, 1 - s ŷ), s = 1 where y > 0 and -1 elsewhere; y NULL: s = 1 at `label` only. */
+static double NAME(hinge)(ptrdiff_t n, const REAL *a, const REAL *y, int64_t label, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL sign = (y ? y[i] > 0 : i == label) ? 1 : -1, margin = sign * a[i];
+        error[i] = margin < 1 ? (REAL)weight * -sign : 0;
+        loss += margin >= 1 ? 0 : 1 - (double)margin;
+    }
+    return loss;
+}
+
+static double NAME(loss)(int loss, double parameter, int fused, ptrdiff_t n, const void *z, const void *a,
+                         const void *y, int64_t label, double weight, void *error) {
     switch (loss) {
-    case CMLP_CROSS_ENTROPY: return NAME(cross_entropy)(fused, n, z, a, y, label, weight, error);
+    case CMLP_CROSS_ENTROPY: return NAME(cross_entropy)(parameter, fused, n, z, a, y, label, weight, error);
     case CMLP_BINARY_CROSS_ENTROPY: return NAME(binary_cross_entropy)(fused, n, z, a, y, weight, error);
+    case CMLP_ABSOLUTE_ERROR: return NAME(absolute_error)(n, a, y, weight, error);
+    case CMLP_HUBER: return NAME(huber)(parameter, n, a, y, weight, error);
+    case CMLP_QUANTILE: return NAME(quantile)(parameter, n, a, y, weight, error);
+    case CMLP_POISSON: return NAME(poisson)(fused, n, z, a, y, weight, error);
+    case CMLP_HINGE: return NAME(hinge)(n, a, y, label, weight, error);
     default: return NAME(squared_error)(n, a, y, weight, error);
     }
 }
@@ -589,6 +729,7 @@ static const cmlp_kernels NAME(kernels) = {
 
 #undef REAL
 #undef ROOT
+#undef LARGEST_REAL
 #undef INT
 #undef UINT
 #undef VEC

@@ -18,8 +18,32 @@
 #define CMLP_ROWS_AT_ONCE 64
 
 /* cmlp/activations.py and cmlp/losses.py give these their names. */
-enum { CMLP_IDENTITY, CMLP_RELU, CMLP_LEAKY_RELU, CMLP_SIGMOID, CMLP_TANH, CMLP_SOFTMAX };
-enum { CMLP_SQUARED_ERROR, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY };
+enum {
+    CMLP_IDENTITY,
+    CMLP_RELU,
+    CMLP_LEAKY_RELU,
+    CMLP_SIGMOID,
+    CMLP_TANH,
+    CMLP_SOFTMAX,
+    CMLP_ELU,
+    CMLP_SELU,
+    CMLP_GELU,
+    CMLP_SILU,
+    CMLP_SOFTPLUS,
+    CMLP_HARD_SIGMOID,
+    CMLP_SOFTSIGN,
+    CMLP_EXP
+};
+enum {
+    CMLP_SQUARED_ERROR,
+    CMLP_CROSS_ENTROPY,
+    CMLP_BINARY_CROSS_ENTROPY,
+    CMLP_ABSOLUTE_ERROR,
+    CMLP_HUBER,
+    CMLP_QUANTILE,
+    CMLP_POISSON,
+    CMLP_HINGE
+};
 
 enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_ADD };         /* kind */
 enum { CMLP_ROWS, CMLP_COLUMNS };                       /* layout */
@@ -40,7 +64,7 @@ typedef struct {
     ptrdiff_t out;                 /* slice (n_out,): the activation */
     ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
     ptrdiff_t delta;               /* a dense operation's padded slice of a batch's deltas */
-    double alpha;                  /* slope of leaky_relu at z <= 0 */
+    double alpha;                  /* of leaky_relu and elu */
     double dropout;                /* > 0: in training, the share of the elements of out that are set to 0 */
 } cmlp_op;
 
@@ -77,9 +101,9 @@ typedef struct {
                           const void *x, const void *activations, void *errors, void *scratch);
 
     /* Returns ℓ and writes weight · δ (fused) or weight · ∂ℓ/∂ŷ to error (n,). y (n,) targets, or NULL: the class
-     * is `label`. */
-    double (*loss)(int loss, int fused, ptrdiff_t n, const void *z, const void *a, const void *y, int64_t label,
-                   double weight, void *error);
+     * is `label`. parameter: δ of huber, q of quantile, the label smoothing of cross_entropy. */
+    double (*loss)(int loss, double parameter, int fused, ptrdiff_t n, const void *z, const void *a, const void *y,
+                   int64_t label, double weight, void *error);
 
     /* f(z) over a slice. */
     void (*activate)(int activation, ptrdiff_t n, double alpha, const void *z, void *a);
