@@ -67,6 +67,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [Optimizer, None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+        "l1": [Interval(Real, 0, None, closed="left")],
+        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "clip_delta": [Interval(Real, 0, None, closed="neither"), None],
         "clip_value": [Interval(Real, 0, None, closed="neither"), None],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -96,7 +99,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the network with the parameters that `coefs_` and `intercepts_` hold."""
         shapes = [np.shape(W) for W in self.coefs_]
         dtype = np.float32 if getattr(self.coefs_[0], "dtype", None) == np.float32 else np.float64
-        plan = (shapes, self.activation, self.out_activation_, self.loss, dtype)
+        plan = (shapes, self.activation, self.out_activation_, self.loss, self.dropout, dtype)
         network: MLP | None = self.__dict__.get("_network")
         if network is None or plan != self._plan:
             network = self._network = MLP(
@@ -106,6 +109,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 loss=self._core_loss(),
                 init="zeros",
                 bias_init="zeros",
+                dropout=self.dropout,
                 dtype=dtype,
             )
             self._plan = plan
@@ -187,7 +191,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         rng = check_random_state(self.random_state)
         if first:
             self._initialize(layer_sizes, X.dtype, rng)
+        self._check_solver_suits()
         network = self._synced()
+        if network._drops_out:
+            network._rng = np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
         if network.sizes != layer_sizes:
             raise ValueError(f"the layers have the sizes {network.sizes}, but these parameters and data {layer_sizes}.")
         if self.early_stopping and incremental:
@@ -195,10 +202,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         samples = self._samples(X, y, weights, network)
         held_out, kept = None, None
         if validation_data is not None:
-            held_out = self._held_out(self._validation_samples(validation_data, network), network)
+            held_out = HeldOut(self, network, self._validation_samples(validation_data, network))
         elif self.early_stopping and self.solver != "lbfgs":
             kept, rest = self._split(y, rng)
-            held_out = self._held_out(samples.rows(rest), network)
+            held_out = HeldOut(self, network, samples.rows(rest))
         self._begin_validation(held_out)
         if self.optimizer is None and self.solver == "lbfgs":
             network._set_optimizer(SGD())
@@ -228,9 +235,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             weights = np.ascontiguousarray(weights, np.float64)
             if not weights.sum() > 0:
                 raise ValueError("the sum of the sample weights must be > 0.")
-        if network.loss == "cross_entropy":
-            return Samples(X, labels=y.argmax(axis=1).astype(np.int64), weights=weights)
-        return Samples(X, np.ascontiguousarray(y, network.dtype), weights=weights)
+        targets = self._core_targets(y, network)
+        if targets.dtype == np.int64:
+            return Samples(X, labels=targets, weights=weights)
+        return Samples(X, np.ascontiguousarray(targets, network.dtype), weights=weights)
 
     def _split(self, y: NDArray[Any], rng: np.random.RandomState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows to train on and those to validate with, stratified for two classes, as scikit-learn does."""
@@ -242,9 +250,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
         return kept, rest
-
-    def _held_out(self, samples: Samples, network: MLP) -> HeldOut:
-        return HeldOut(network, samples, self._loss_scale(), is_classifier(self))
 
     def _validation_samples(self, data: Any, network: MLP) -> Samples:
         if not isinstance(data, (tuple, list)) or len(data) != 2:
@@ -309,6 +314,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         True
         """
         return self._fit(X, y, sample_weight, validation_data)
+
+    def _check_solver_suits(self) -> None:
+        """Raise an error for what goes with stochastic solvers only, or stands in the optimiser."""
+        if self.solver == "lbfgs" and self.optimizer is None:
+            given = [name for name in ("l1", "max_norm", "clip_value", "clip_norm", "dropout") if getattr(self, name)]
+            if given:
+                raise ValueError(f"{given[0]} needs a stochastic solver: solver='lbfgs' goes without.")
+        if self.optimizer is not None and (self.l1 or self.max_norm):
+            raise ValueError("with an optimizer, l1 and max_norm are its own: cmlp.Adam(l1=..., max_norm=...).")
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs" and self.optimizer is None:

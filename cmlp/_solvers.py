@@ -11,6 +11,7 @@ of an estimator and write its fitted attributes.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -56,10 +57,13 @@ def optimizer_of(estimator: Any) -> Optimizer:
     if estimator.optimizer is not None:
         chosen: Optimizer = estimator.optimizer
         return chosen
+    l1, max_norm = float(estimator.l1), estimator.max_norm
     if estimator.solver == "adam":
-        return AdamHat(rate, float(estimator.beta_1), float(estimator.beta_2), float(estimator.epsilon))
+        betas = float(estimator.beta_1), float(estimator.beta_2)
+        return AdamHat(rate, *betas, float(estimator.epsilon), l1=l1, max_norm=max_norm)
     momentum = min(float(estimator.momentum), math.nextafter(1, 0))  # scikit-learn allows 1
-    return SGD(rate, momentum, bool(estimator.nesterovs_momentum) and momentum > 0)
+    nesterov = bool(estimator.nesterovs_momentum) and momentum > 0
+    return SGD(rate, momentum, nesterov, l1=l1, max_norm=max_norm)
 
 
 def set_rate(network: Network, rate: float) -> None:
@@ -96,33 +100,54 @@ def dense_chunks(
 class HeldOut:
     """Validation samples: their mean loss, and the score that scikit-learn takes (accuracy or R²)."""
 
-    def __init__(self, network: Network, samples: Samples, loss_scale: float, is_classifier: bool) -> None:
+    def __init__(self, estimator: Any, network: Network, samples: Samples) -> None:
+        self._estimator = estimator
         self._network = network
         self._samples = samples
-        self._loss_scale = loss_scale
-        self._is_classifier = is_classifier
+        self._constant = mean_of_batches(loss_constants(network, samples), samples.weights, None) / n_rows(samples)
 
     def scores(self) -> tuple[float, float]:
         """Return the loss (without the penalty) and the score at the network's present parameters."""
-        loss = score = weight = 0.0
-        outputs = []
+        loss, outputs = 0.0, []
         for part, _ in dense_chunks(self._samples, None):
-            total = part.total_weight()
-            found, correct = self._network._program.evaluate(
-                self._network._parameters, part.X, part.Y, part.labels, part.weights,
-                self._network._new_workspace(len(part.X)),
-            )  # fmt: skip
-            loss, weight = loss + found, weight + total
-            if self._is_classifier:
-                score += correct
-            else:
-                outputs.append(self._network.predict(part.X))
-        if not math.isfinite(loss) or not weight > 0:
+            if part.total_weight() > 0:
+                loss += part.total_weight() * self._network._evaluate(part).loss
+            outputs.append(self._network.predict(part.X))
+        if not math.isfinite(loss):
             return math.nan, math.nan
-        if not self._is_classifier:
-            assert self._samples.Y is not None
-            return self._loss_scale * loss / weight, r2(self._samples.Y, np.concatenate(outputs), self._samples.weights)
-        return self._loss_scale * loss / weight, score / weight
+        mean = self._estimator._loss_scale() * loss / _total_weight(self._samples) + self._constant
+        return mean, self._estimator._validation_score(self._samples, np.concatenate(outputs))
+
+
+def loss_constants(network: Network, samples: Samples) -> NDArray[np.float64] | None:
+    """Return y log y - y (M,): poisson's half deviance, which scikit-learn reports, less the core's loss. Else None."""
+    if network._loss_name != "poisson" or samples.Y is None:
+        return None
+    Y = samples.Y.astype(np.float64)
+    constants: NDArray[np.float64] = (Y * np.log(np.where(Y > 0, Y, 1)) - Y).sum(1)
+    return constants
+
+
+def mean_of_batches(
+    values: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
+    visits: NDArray[np.int64] | None,
+    batch_size: int = sys.maxsize,
+) -> float:
+    """Return Σ_B |B| (Σ_B s_c v_c / Σ_B s_c), as the loss of an epoch has it; 0 without values."""
+    if values is None:
+        return 0.0
+    s = np.ones(len(values)) if weights is None else weights
+    if visits is not None:
+        values, s = values[visits], s[visits]
+    starts = np.arange(0, len(values), batch_size)
+    totals = np.add.reduceat(s, starts)
+    sums = np.add.reduceat(s * values, starts)
+    return float((np.diff(np.r_[starts, len(values)]) * sums / np.where(totals > 0, totals, 1)).sum())
+
+
+def _total_weight(samples: Samples) -> float:
+    return float(n_rows(samples) if samples.weights is None else samples.weights.sum())
 
 
 def r2(y: NDArray[Any], predicted: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
@@ -156,6 +181,7 @@ def fit_stochastic(
     n_samples = n_rows(samples) if kept is None else len(kept)
     batch_size = _batch_size(estimator, n_samples)
     run = Run(network, samples, _update(estimator, network, n_samples, batch_size), check_threads(estimator.n_threads))
+    constants = loss_constants(network, samples)
     order = np.arange(n_samples)
     estimator.n_iter_ = 0
     try:
@@ -169,6 +195,8 @@ def fit_stochastic(
             if problem and not estimator.early_stopping:
                 raise ValueError(f"{NOT_FINITE} In epoch {len(estimator.loss_curve_) + 1}, {problem}.")
             network.n_epochs += 1
+            run.average_epoch()
+            loss_sum += mean_of_batches(constants, samples.weights, visits, batch_size)
             _record(estimator, network, math.nan if problem else loss_sum / n_samples, n_samples, held_out)
             if problem:
                 message = f"Training diverged: in epoch {estimator.n_iter_}, {problem}."
@@ -209,6 +237,7 @@ def _update(estimator: Any, network: Network, n_samples: int, batch_size: int) -
         clip_delta=estimator.clip_delta,
         clip_value=estimator.clip_value,
         clip_norm=estimator.clip_norm,
+        dropout_seed=network._dropout_seed(),
         weighted_mean=True,
         alpha=float(estimator.alpha),
         loss_scale=estimator._loss_scale(),
@@ -341,7 +370,8 @@ class _Objective:
         self._samples = samples
         self._alpha = float(estimator.alpha)
         self._loss_scale = estimator._loss_scale()
-        self._weight = float(samples.total_weight()) if samples.weights is not None else n_rows(samples)
+        self._weight = _total_weight(samples)
+        self._constant = mean_of_batches(loss_constants(network, samples), samples.weights, None) / n_rows(samples)
         # The core adds up a batch's gradient and then makes a step, whose parameters nobody looks at.
         update = make_update(SGD(), n_rows(samples), None, clip_delta=estimator.clip_delta, weighted_mean=True)
         self._run = Run(network, samples, update, check_threads(estimator.n_threads))
@@ -358,7 +388,7 @@ class _Objective:
     def __call__(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return E and ∇E at theta; infinity and zeros where E is not finite."""
         n_W = sum(W.size for W in self._network.weights)
-        loss = 0.5 * self._alpha * float(theta[:n_W] @ theta[:n_W]) / self._weight
+        loss = 0.5 * self._alpha * float(theta[:n_W] @ theta[:n_W]) / self._weight + self._constant
         slope = np.zeros_like(theta)
         slope[:n_W] = self._alpha / self._weight * theta[:n_W]
         for part, _ in dense_chunks(self._samples, None):

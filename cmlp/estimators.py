@@ -25,10 +25,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from cmlp._estimator import Estimator
+from cmlp._solvers import r2
+from cmlp.losses import CrossEntropy, Huber, Loss, Quantile
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from cmlp._run import Samples
+    from cmlp.network import Network
     from cmlp.optimizers import Optimizer
 
 
@@ -42,14 +46,21 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     ----------
     activation : str or list of str, default "relu"
         Of the hidden layers, or one name per hidden layer; besides scikit-learn's names those of `cmlp.MLP`.
-    loss : {"log_loss", "squared_error"}, default "log_loss"
-        ℓ over the probabilities: cross-entropy, or ½ Σ (y - ŷ)² (half the Brier score).
+    loss : {"log_loss", "squared_error", "hinge"} or cmlp.losses.CrossEntropy, default "log_loss"
+        Cross-entropy, ½ Σ (y - ŷ)² of the probabilities (half the Brier score), or the hinge loss, whose outputs are no
+        probabilities: `decision_function` gives them. `CrossEntropy(label_smoothing)` is for three classes or more.
     class_weight : dict, list of dict, "balanced" or None, default None
         Weights of the classes, multiplied with `sample_weight`; "balanced": n_samples / (n_classes · count).
     warm_start : bool or "optimizer", default False
         "optimizer": the state of the optimiser (momentum, Adam's moments, learning rate) is kept too.
     optimizer : cmlp.SGD, cmlp.Adam, ... or None, default None
         Takes the place of `solver`, `learning_rate`, `learning_rate_init` and their like; alpha still counts.
+    dropout : float or list of float, default 0.0
+        Rate of the dropout behind every hidden layer, or one rate per hidden layer.
+    l1 : float, default 0.0
+        λ₁: adds λ₁ sign(W) to the gradient of the weights in every step; not part of `loss_`.
+    max_norm : float or None, default None
+        After each step the incoming weights of every unit are scaled down to this norm.
     clip_delta : float or None, default None
         ψ > 0: the δ of a sample that enters an update is limited elementwise to [-ψ, ψ]; for every solver.
     clip_value, clip_norm : float or None, default None
@@ -81,7 +92,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Estimator._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "squared_error"})],
+        "loss": [StrOptions({"log_loss", "squared_error", "hinge"}), CrossEntropy],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
@@ -111,9 +122,12 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: str = "log_loss",
+        loss: str | CrossEntropy = "log_loss",
         class_weight: Mapping[Any, float] | list[Mapping[Any, float]] | str | None = None,
         optimizer: Optimizer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
         clip_delta: float | None = None,
         clip_value: float | None = None,
         clip_norm: float | None = None,
@@ -126,13 +140,40 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     def _loss_scale(self) -> float:
         return 1.0
 
-    def _out_activation(self) -> str:
-        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+    @property
+    def _multiclass(self) -> bool:
+        return bool(self._label_binarizer.y_type_ == "multiclass")
 
-    def _core_loss(self) -> str:
+    @property
+    def _threshold(self) -> float:
+        return 0.0 if self.loss == "hinge" else 0.5
+
+    def _out_activation(self) -> str:
+        if self.loss == "hinge":
+            return "identity"
+        return "softmax" if self._multiclass else "logistic"
+
+    def _core_loss(self) -> str | Loss:
+        if isinstance(self.loss, CrossEntropy) and not self._multiclass:
+            raise ValueError("CrossEntropy needs three classes or more: use loss='log_loss'.")
         if self.loss != "log_loss":
-            return str(self.loss)
-        return "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy"
+            return self.loss  # type: ignore[no-any-return]
+        return "cross_entropy" if self._multiclass else "binary_cross_entropy"
+
+    def _core_targets(self, y: NDArray[Any], network: Network) -> NDArray[Any]:
+        """Return class indices, or numbers: -1 and 1 for hinge, 0 and 1 else."""
+        if self._multiclass and network._loss_name != "squared_error":
+            return y.argmax(axis=1).astype(np.int64)  # type: ignore[no-any-return]
+        return np.where(y, 1, -1).astype(float) if self.loss == "hinge" else y.astype(float)
+
+    def _validation_score(self, samples: Samples, outputs: NDArray[Any]) -> float:
+        """Return the accuracy; of several labels all must be right."""
+        y: Any = samples.labels if samples.labels is not None else samples.Y
+        if self._multiclass:
+            right = outputs.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
+        else:
+            right = ((outputs > self._threshold) == (y > self._threshold)).all(axis=1)
+        return float(np.average(right, weights=samples.weights))
 
     def _targets(self, y: NDArray[Any], incremental: bool = False, first: bool = False) -> NDArray[Any]:
         """Return y as booleans (M, n_outputs), one column per class or label, or one for two classes."""
@@ -216,10 +257,31 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         ['no', 'yes']
         """
         outputs = self._outputs(X)
-        return self._label_binarizer.inverse_transform(  # type: ignore[no-any-return]
-            outputs.ravel() if self.n_outputs_ == 1 else outputs
-        )
+        outputs = outputs.ravel() if self.n_outputs_ == 1 else outputs
+        return self._label_binarizer.inverse_transform(outputs, self._threshold)  # type: ignore[no-any-return]
 
+    @available_if(lambda self: self.loss == "hinge")  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Return the outputs of a network with the hinge loss.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+
+        Examples
+        --------
+        >>> model = MLPClassifier(loss="hinge", solver="lbfgs", random_state=0).fit([[0], [1], [2], [3]], [0, 0, 1, 1])
+        >>> (model.decision_function([[0], [3]]) > 0).tolist()
+        [False, True]
+        """
+        outputs: NDArray[Any] = self._outputs(X)
+        return outputs.ravel() if self.n_outputs_ == 1 else outputs
+
+    @available_if(lambda self: self.loss != "hinge")  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of every class.
 
@@ -242,6 +304,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         outputs: NDArray[Any] = self._outputs(X)
         return outputs if self.n_outputs_ > 1 else np.hstack([1 - outputs, outputs])
 
+    @available_if(lambda self: self.loss != "hinge")  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return log(predict_proba(X)).
 
@@ -281,11 +344,11 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         yes
         """
         output = self._one_output(x)
-        if self.out_activation_ == "softmax":
+        if self._multiclass:
             return self.classes_[output.argmax()]
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return (output > 0.5).astype(int)
-        return self.classes_[min(int(output[0] > 0.5), len(self.classes_) - 1)]
+            return (output > self._threshold).astype(int)
+        return self.classes_[min(int(output[0] > self._threshold), len(self.classes_) - 1)]
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn wants to know about the estimator."""
@@ -301,6 +364,13 @@ class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     parameters and `random_state`, weights and loss curves are the same but for rounding. What it has besides is what
     `cmlp.MLPClassifier` has: see there (`class_weight` excepted).
 
+    Parameters
+    ----------
+    loss : str, cmlp.losses.Huber or cmlp.losses.Quantile, default "squared_error"
+        scikit-learn's "squared_error" and "poisson" (with the exponential as output activation, y >= 0), and
+        "absolute_error", "huber", "quantile". As in scikit-learn, `loss_` is the mean over several outputs for
+        squared_error, and the sum for the others; gradients are those of the sum.
+
     Examples
     --------
     >>> import numpy as np
@@ -313,12 +383,12 @@ class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Estimator._parameter_constraints,
-        "loss": [StrOptions({"squared_error"})],
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}), Huber, Quantile],
     }
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Huber | Quantile = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str | Sequence[str] = "relu",
         *,
@@ -344,6 +414,9 @@ class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         optimizer: Optimizer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
         clip_delta: float | None = None,
         clip_value: float | None = None,
         clip_norm: float | None = None,
@@ -357,10 +430,19 @@ class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         return 1 / self.n_outputs_ if self.loss == "squared_error" else 1.0  # a mean over the outputs, in the record
 
     def _out_activation(self) -> str:
-        return "identity"
+        return "exp" if self.loss == "poisson" else "identity"
 
-    def _core_loss(self) -> str:
-        return str(self.loss)
+    def _core_loss(self) -> str | Loss:
+        return self.loss  # type: ignore[no-any-return]
+
+    def _core_targets(self, y: NDArray[Any], network: Network) -> NDArray[Any]:
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"loss='poisson' needs y >= 0, got {y.min()}.")
+        return y.astype(network.dtype)
+
+    def _validation_score(self, samples: Samples, outputs: NDArray[Any]) -> float:
+        assert samples.Y is not None
+        return r2(samples.Y, outputs, samples.weights)
 
     def _checks(self) -> dict[str, Any]:
         return {**super()._checks(), "y_numeric": True}

@@ -20,7 +20,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.metrics import accuracy_score, log_loss, mean_poisson_deviance, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
@@ -133,6 +133,29 @@ def test_lbfgs_is_that_of_scikit_learn(data, weighted):
     assert_same(theirs, ours, X, {"rtol": 1e-4, "atol": 1e-5})
 
 
+@pytest.mark.parametrize("y", [y_diabetes**2 * (y_diabetes > 0), np.abs(Y_diabetes)], ids=["counts", "three_outputs"])
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 40}, {"early_stopping": True}, {"solver": "lbfgs"}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_poisson_is_that_of_scikit_learn(y, settings, weighted):
+    theirs, ours = both("MLPRegressor", loss="poisson", **{"alpha": 1.0, "max_iter": 8, **settings})
+    weights = (
+        np.r_[some_weights[:110], np.zeros(40)] if weighted and not settings else some_weights if weighted else None
+    )
+    for estimator in (theirs, ours):
+        fitted(estimator, X_diabetes, y, sample_weight=weights)
+    assert_same(theirs, ours, X_diabetes, {"rtol": 1e-4, "atol": 1e-5} if settings.get("solver") else CURVE)
+    assert ours.out_activation_ == theirs.out_activation_ == "exp"
+    fitted(ours, X_diabetes, y, validation_data=(X_diabetes, y))
+    score = half_poisson_deviance(y, ours.predict(X_diabetes))
+    np.testing.assert_allclose(ours.validation_loss_curve_[-1], score)
+
+
+def half_poisson_deviance(y, predicted):
+    """Half of it, summed over the outputs."""
+    y, predicted = y.reshape(len(y), -1), predicted.reshape(len(y), -1)
+    return 0.5 * sum(mean_poisson_deviance(y[:, k], predicted[:, k]) for k in range(y.shape[1]))
+
+
 @pytest.mark.parametrize("data", ["three_classes", "regression"])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_partial_fit_and_warm_start_are_those_of_scikit_learn(data, solver):
@@ -232,6 +255,112 @@ def test_squared_error_of_a_classifier(y):
     expected = 0.5 * (errors.sum(1) if len(model.classes_) > 2 else errors[:, 1]).mean()
     np.testing.assert_allclose(model.validation_loss_curve_[-1], expected)
     assert model.score(X_iris, y) > 0.9
+
+
+@pytest.mark.parametrize("data", ["three_classes", "two_classes", "labels"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_hinge_decides_by_the_sign(data, solver):
+    _, X, y = DATA[data]
+    model = MLPClassifier(loss="hinge", solver=solver, max_iter=30, learning_rate_init=0.01, random_state=0)
+    fitted(model, X, y, validation_data=(X, y))
+    outputs = model.decision_function(X)
+    if data == "labels":
+        expected = (outputs > 0).astype(int)
+    else:
+        expected = model.classes_[outputs.argmax(1) if outputs.ndim == 2 else (outputs > 0).astype(int)]
+    assert np.array_equal(model.predict(X), expected)
+    assert np.array_equal([model.predict_one(x) for x in X[:9]], expected[:9])
+    assert model.validation_scores_[-1] == pytest.approx(accuracy_score(y, expected))
+    signs = np.where(model._label_binarizer.transform(y), 1, -1)
+    losses = np.maximum(0, 1 - signs * outputs.reshape(len(X), -1)).sum(1)
+    np.testing.assert_allclose(model.validation_loss_curve_[-1], losses.mean())
+    assert model.score(X, y) > (0.5 if data == "labels" else 0.9)
+    assert not hasattr(model, "predict_proba")
+    assert not hasattr(MLPClassifier(), "decision_function")
+
+
+def test_label_smoothing_makes_cautious():
+    settings = {"max_iter": 300, "learning_rate_init": 0.01, "alpha": 0, "random_state": 0}
+    sharp, smooth = MLPClassifier(**settings), MLPClassifier(loss=cmlp.losses.CrossEntropy(0.3), **settings)
+    most = [fitted(model, X_iris, y_iris).predict_proba(X_iris).max() for model in (sharp, smooth)]
+    assert most[0] > 0.99
+    assert most[1] < 0.9
+    with pytest.raises(ValueError, match="three classes"):
+        smooth.fit(X_iris, y_iris > 0)
+
+
+def test_losses_of_a_regression():
+    X, y = np.zeros((200, 1)), np.random.default_rng(0).exponential(size=200)
+    settings = {"hidden_layer_sizes": (), "solver": "sgd", "learning_rate_init": 0.05, "alpha": 0, "random_state": 0}
+    for loss, expected in (
+        ("squared_error", y.mean()),
+        ("absolute_error", np.median(y)),
+        ("quantile", np.median(y)),
+        (cmlp.losses.Quantile(0.9), np.quantile(y, 0.9)),
+        (cmlp.losses.Huber(100.0), y.mean()),
+        (cmlp.losses.Huber(0.01), np.median(y)),
+        ("poisson", y.mean()),
+    ):
+        model = fitted(MLPRegressor(loss=loss, max_iter=2000, tol=0, n_iter_no_change=np.inf, **settings), X, y)
+        assert model.predict(X[:1])[0] == pytest.approx(expected, abs=0.06)
+        assert clone(model).get_params()["loss"] == loss
+    with pytest.raises(ValueError, match="y >= 0"):
+        MLPRegressor(loss="poisson").fit(X, -y)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_is_of_training_only_and_seeded(kind):
+    def learnt(**parameters):
+        model = getattr(cmlp, kind)(hidden_layer_sizes=(30, 20), max_iter=5, random_state=0).set_params(**parameters)
+        return fitted(model, X_iris, y_iris)
+
+    model = learnt(dropout=0.5)
+    assert np.array_equal(model.coefs_[0], learnt(dropout=[0.5, 0.5], n_threads=2).coefs_[0])
+    assert not np.allclose(model.coefs_[0], learnt().coefs_[0])
+    assert not np.allclose(model.coefs_[0], learnt(dropout=[0.5, 0]).coefs_[0])
+    other = learnt(dropout=0.5, random_state=1)
+    assert not np.allclose(model.coefs_[1], other.coefs_[1])
+    assert np.array_equal(model.predict(X_iris), model.predict(X_iris))
+    again = copy.deepcopy(model)
+    for one in (model, again):
+        one.partial_fit(X_iris, y_iris)
+    assert np.array_equal(model.coefs_[0], again.coefs_[0])
+
+
+def test_l1_and_max_norm_are_those_of_the_optimizer():
+    for solver, kind in (("sgd", cmlp.SGD), ("adam", cmlp.Adam)):
+        settings = {"solver": solver, "momentum": 0, "epsilon": 1e-3, "max_iter": 30, "random_state": 0}
+        model = MLPRegressor(l1=0.05, learning_rate_init=0.01, **settings)
+        fitted(model, X_diabetes, y_diabetes)
+        free = fitted(clone(model).set_params(l1=0), X_diabetes, y_diabetes)
+        assert np.abs(model.coefs_[0]).sum() < 0.9 * np.abs(free.coefs_[0]).sum()
+        if solver == "sgd":
+            same = fitted(MLPRegressor(optimizer=kind(0.01, l1=0.05), **settings), X_diabetes, y_diabetes)
+            assert np.array_equal(same.coefs_[0], model.coefs_[0])
+        short = fitted(MLPRegressor(max_norm=0.3, learning_rate_init=0.01, **settings), X_diabetes, y_diabetes)
+        for W in short.coefs_:
+            assert np.linalg.norm(W, axis=0).max() <= 0.3 * (1 + 1e-12)
+    with pytest.raises(ValueError, match="its own"):
+        MLPRegressor(l1=0.1, optimizer=cmlp.SGD()).fit(X_diabetes, y_diabetes)
+
+
+@pytest.mark.parametrize("parameter", [{"l1": 0.1}, {"max_norm": 1.0}, {"dropout": 0.5}, {"clip_norm": 1.0}])
+def test_what_lbfgs_cannot_do_is_refused(parameter):
+    with pytest.raises(ValueError, match=f"{next(iter(parameter))} needs a stochastic solver"):
+        MLPRegressor(solver="lbfgs", **parameter).fit(X_diabetes, y_diabetes)
+
+
+@pytest.mark.parametrize("averaging", [cmlp.EMA(0.9), cmlp.SWA(2)])
+def test_averages_are_those_of_the_network(averaging):
+    optimizer = cmlp.SGD(0.05, averaging=averaging)
+    model = MLPRegressor(optimizer=optimizer, alpha=0, shuffle=False, random_state=0)
+    start = copy.deepcopy(
+        fitted(clone(model).set_params(optimizer=cmlp.SGD(1e-300), max_iter=1), X_diabetes, y_diabetes)
+    )
+    fitted(model.set_params(max_iter=6), X_diabetes, y_diabetes)
+    net = start.network_
+    net.fit(X_diabetes, y_diabetes, epochs=6, batch_size=None, order="given", optimizer=optimizer)
+    np.testing.assert_allclose(model.coefs_[0], net.weights[0], **CURVE)
 
 
 def test_an_optimizer_takes_the_place_of_the_solver():
