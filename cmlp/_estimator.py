@@ -321,6 +321,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             given = [name for name in ("l1", "max_norm", "clip_value", "clip_norm", "dropout") if getattr(self, name)]
             if given:
                 raise ValueError(f"{given[0]} needs a stochastic solver: solver='lbfgs' goes without.")
+        if getattr(self.optimizer, "full_batch", False):
+            raise ValueError(f"{type(self.optimizer).__name__} takes all samples at once: use solver='lbfgs'.")
         if self.optimizer is not None and (self.l1 or self.max_norm):
             raise ValueError("with an optimizer, l1 and max_norm are its own: cmlp.Adam(l1=..., max_norm=...).")
 

@@ -194,8 +194,8 @@ def fit_stochastic(
             loss_sum, problem = _learn(run, samples, visits, batch_size)
             if problem and not estimator.early_stopping:
                 raise ValueError(f"{NOT_FINITE} In epoch {len(estimator.loss_curve_) + 1}, {problem}.")
-            network.n_epochs += 1
             run.average_epoch()
+            network.n_epochs += 1
             loss_sum += mean_of_batches(constants, samples.weights, visits, batch_size)
             _record(estimator, network, math.nan if problem else loss_sum / n_samples, n_samples, held_out)
             if problem:

@@ -120,6 +120,21 @@ def test_training_is_that_of_scikit_learn(data, settings, weighted):
     assert np.array_equal(ours.predict(X), theirs.predict(X)) or kind == "MLPRegressor"
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_simd_level_trains_as_scikit_learn_does(solver, dtype, simd_level):
+    theirs, ours = both(
+        "MLPClassifier", solver=solver, batch_size=33, alpha=2.0, max_iter=4, hidden_layer_sizes=(37, 5)
+    )
+    for estimator in (theirs, ours):
+        fitted(estimator, X_iris, y_iris, sample_weight=some_weights)
+    if dtype == "float32":
+        fitted(ours.set_params(dtype="float32"), X_iris, y_iris, sample_weight=some_weights)
+    assert_same(
+        theirs, ours, X_iris, {"rtol": 5e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-7, "atol": 1e-9}
+    )
+
+
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_lbfgs_is_that_of_scikit_learn(data, weighted):
