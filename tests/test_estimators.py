@@ -390,6 +390,14 @@ def test_an_optimizer_takes_the_place_of_the_solver():
     assert model._optimizer is decaying
 
 
+def test_an_optimizer_that_wants_all_samples_is_refused():
+    class FullBatch(cmlp.SGD):
+        full_batch = True
+
+    with pytest.raises(ValueError, match="FullBatch takes all samples at once"):
+        MLPRegressor(optimizer=FullBatch()).fit(X_diabetes, y_diabetes)
+
+
 def test_weight_decay_of_the_optimizer_adds_to_alpha():
     model = MLPRegressor(
         optimizer=cmlp.SGD(0.1, weight_decay=0.5), alpha=10.0, max_iter=1, random_state=0, shuffle=False
