@@ -279,5 +279,7 @@ class Run:
         for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
             if not all(np.isfinite(value).all() for value in values):
                 return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)
+        if math.isfinite(inside.loss):  # which is without dropout
+            return Failure(f"the loss is not finite at row {row} of X, with dropout", row, None)
         undefined = f"{loss_name(network.loss)} is not defined for this output"
         return Failure(f"the loss is {inside.loss} at row {row} of X: {undefined}", row, None)

@@ -4,7 +4,8 @@
     SWA    w̄ ← w̄ + (w - w̄) / m               after every epoch from `start` on, the m-th of them
 
 With `averaging=` in the optimiser the network's parameters are w̄: what predicts, is validated and is saved. Training
-goes on from the w of the last step, which is kept, and saved, with the optimiser's state.
+goes on from the w of the last step, which is kept, and saved, with the optimiser's state; so what is written to
+`net.weights` by hand changes w̄ alone, unless no step has been made yet with the optimiser.
 """
 
 from __future__ import annotations

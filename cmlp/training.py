@@ -69,7 +69,7 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean of ℓ, each sample's taken when it was visited.
+        Mean of ℓ, each sample's taken when it was visited, with dropout if there is any.
     validation_loss, validation_accuracy : list of float
         After the epoch; empty without validation (and accuracy for classifiers only).
     seconds : list of float

@@ -203,6 +203,13 @@ def test_everything_but_training_goes_without_dropout():
     np.testing.assert_array_equal(flat(a.weights + a.deltas), flat(b.weights + b.deltas))
 
 
+def test_a_loss_that_only_dropout_makes_infinite_is_explained():
+    net = cmlp.Network(chain(Dropout(0.9), Dense(1, bias=False, init=[[1]])), 1, seed=0)  # what is kept becomes 1e39
+    with pytest.raises(cmlp.DivergenceError, match=r"the loss is not finite at row \d+ of X, with dropout"):
+        net.fit(np.full((200, 1), 1e38), np.zeros(200), epochs=1)
+    assert net.weights[0].item() == 1
+
+
 def test_rates_are_saved_and_shown(tmp_path):
     net = cmlp.MLP([4, 30, 20, 2], dropout=[0.5, 0], seed=0)
     net.save(tmp_path / "net")
