@@ -183,6 +183,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         *,
         incremental: bool = False,
     ) -> Self:
+        self._check_solver_suits()
         hidden = self._hidden_sizes()
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y, weights = self._validate_input(X, y, sample_weight, incremental, first)
@@ -191,7 +192,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         rng = check_random_state(self.random_state)
         if first:
             self._initialize(layer_sizes, X.dtype, rng)
-        self._check_solver_suits()
         network = self._synced()
         if network._drops_out:
             network._rng = np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
@@ -203,11 +203,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         held_out, kept = None, None
         if validation_data is not None:
             held_out = HeldOut(self, network, self._validation_samples(validation_data, network))
-        elif self.early_stopping and self.solver != "lbfgs":
+        elif self.early_stopping and self._stochastic:
             kept, rest = self._split(y, rng)
             held_out = HeldOut(self, network, samples.rows(rest))
         self._begin_validation(held_out)
-        if self.optimizer is None and self.solver == "lbfgs":
+        if not self._stochastic:
             network._set_optimizer(SGD())
             self._optimizer = network.optimizer
             fit_lbfgs(self, network, samples, held_out)
@@ -255,7 +255,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}.")
         X, y = validate_data(self, *data, reset=False, **self._checks())
-        return self._samples(X, self._targets(y), None, network)
+        return self._samples(X, self._encoded(_one_dimensional(y)), None, network)
 
     def _checks(self) -> dict[str, Any]:
         """Return how `validate_data` checks training data."""
@@ -267,8 +267,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
         """Return X, the targets (M, n_outputs) and the weights, if there are any."""
         X, y = validate_data(self, X, y, reset=first, **self._checks())
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        y = _one_dimensional(y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         return X, self._targets(y, incremental, first), self._weighted(y, weights, incremental)
 
@@ -315,9 +314,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, validation_data)
 
+    @property
+    def _stochastic(self) -> bool:
+        return self.optimizer is not None or self.solver != "lbfgs"
+
     def _check_solver_suits(self) -> None:
         """Raise an error for what goes with stochastic solvers only, or stands in the optimiser."""
-        if self.solver == "lbfgs" and self.optimizer is None:
+        if not self._stochastic:
             given = [name for name in ("l1", "max_norm", "clip_value", "clip_norm", "dropout") if getattr(self, name)]
             if given:
                 raise ValueError(f"{given[0]} needs a stochastic solver: solver='lbfgs' goes without.")
@@ -327,7 +330,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError("with an optimizer, l1 and max_norm are its own: cmlp.Adam(l1=..., max_norm=...).")
 
     def _check_solver(self) -> bool:
-        if self.solver == "lbfgs" and self.optimizer is None:
+        if not self._stochastic:
             raise AttributeError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
         return True
 
@@ -352,3 +355,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _one_dimensional(y: NDArray[Any]) -> NDArray[Any]:
+    """Return a column (n_samples, 1) as (n_samples,), with scikit-learn's warning, and everything else as it is."""
+    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y

@@ -175,26 +175,30 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
             right = ((outputs > self._threshold) == (y > self._threshold)).all(axis=1)
         return float(np.average(right, weights=samples.weights))
 
-    def _targets(self, y: NDArray[Any], incremental: bool = False, first: bool = False) -> NDArray[Any]:
-        """Return y as booleans (M, n_outputs), one column per class or label, or one for two classes."""
+    def _targets(self, y: NDArray[Any], incremental: bool, first: bool) -> NDArray[Any]:
+        """Return y of the training samples as booleans (M, n_outputs), and learn the classes if that is due."""
         if not hasattr(self, "classes_") or (first and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return self._indicators(y)
-        classes = unique_labels(y)
-        if self.warm_start and set(classes) != set(self.classes_):
+        if self.warm_start and set(classes := unique_labels(y)) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
                 f"got {self.classes_}, `y` has {classes}"
             )
+        return self._encoded(y)
+
+    def _encoded(self, y: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return y as booleans (M, n_outputs), if it has none but known classes."""
+        classes = unique_labels(y)
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
         return self._indicators(y)
 
-    def _indicators(self, y: Any) -> NDArray[np.bool_]:
-        """Return what the label binarizer's `transform` does; it takes a millisecond where this takes microseconds."""
+    def _indicators(self, y: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return one column per class or label, or one for two classes; faster than the binarizer's `transform`."""
         if y.ndim != 1 or self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.transform(y).astype(bool)  # type: ignore[no-any-return]
         indices = np.searchsorted(self.classes_, y)[:, None]
@@ -454,7 +458,10 @@ class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def _checks(self) -> dict[str, Any]:
         return {**super()._checks(), "y_numeric": True}
 
-    def _targets(self, y: NDArray[Any], incremental: bool = False, first: bool = False) -> NDArray[Any]:
+    def _targets(self, y: NDArray[Any], incremental: bool, first: bool) -> NDArray[Any]:
+        return self._encoded(y)
+
+    def _encoded(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return y as (M, n_outputs)."""
         return y.reshape(-1, 1) if y.ndim == 1 else y
 

@@ -476,6 +476,21 @@ def test_validation_data_gives_curves(solver):
     assert fitted(model, X_iris, y_iris).validation_loss_curve_ is None
 
 
+def test_validation_data_need_not_have_all_classes():
+    model = MLPClassifier(max_iter=2, warm_start=True)
+    for _ in range(2):
+        fitted(model, X_iris, y_iris, validation_data=(X_iris[:40], y_iris[:40, None].ravel()))
+    with pytest.raises(ValueError, match="classes not in"):
+        fitted(model, X_iris, y_iris, validation_data=(X_iris[:40], y_iris[:40] + 3))
+
+
+def test_early_stopping_with_an_optimizer_does_not_ask_for_the_solver():
+    model = MLPRegressor(solver="lbfgs", optimizer=cmlp.Adam(), early_stopping=True, max_iter=4)
+    fitted(model, X_diabetes, y_diabetes)
+    assert len(model.validation_scores_) == 4
+    model.set_params(early_stopping=False).partial_fit(X_diabetes, y_diabetes)
+
+
 def test_early_stopping_with_validation_data_learns_from_all_rows():
     model = MLPRegressor(early_stopping=True, max_iter=300, learning_rate_init=0.01, random_state=0)
     fitted(model, X_diabetes, Y_diabetes, validation_data=(X_diabetes[:40], Y_diabetes[:40]))

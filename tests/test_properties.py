@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 import cmlp
 from cmlp import SGD, _core, _run, reference, schedules
-from cmlp.activations import ACTIVATIONS
 from cmlp.layers import Activation, Dense, Dropout, Identity, add, chain, concatenate
 from cmlp.losses import LOSSES
 
