@@ -135,7 +135,7 @@ def search_grid(report: Report, quick: bool) -> None:
     found = {}
     for _ in range(1 if quick else 5):
         for n_jobs in best:
-            model = scaled(cmlp.MLPClassifier(max_iter=3 if quick else 20, random_state=0))
+            model = scaled(cmlp.MLPClassifier(max_iter=3 if quick else 60, random_state=0))
             search = GridSearchCV(model, GRID, cv=3, n_jobs=n_jobs)
             start = time.perf_counter()
             with warnings.catch_warnings(), parallel_config("threading"):
