@@ -152,8 +152,8 @@ cdef class Program:
         self.net = Net(
             ops=<cmlp_op *> calloc(len(ops), sizeof(cmlp_op)), n_ops=len(ops), loss=loss,
             loss_parameter=loss_parameter, fused=fused, in_blocks=in_blocks, n_inputs=n_inputs, n_outputs=n_outputs,
-            n_activations=n_activations, n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride, output=output, k=NULL,
-            size=0)
+            n_activations=n_activations, n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride,
+            output=output, k=NULL, size=0)
         if self.net.ops == NULL:
             raise MemoryError("no memory for the program's operations")
         for i, op in enumerate(ops):
