@@ -35,7 +35,7 @@ INLINE VEC NAME(gelu)(VEC z) {
     return NAME(relu)(z) - NAME(times_gauss)(NAME(normal_tail)(t, 1), t);
 }
 INLINE VEC NAME(silu)(VEC z) {
-    VEC t = NAME(at_most)(NAME(absolute)(z), DOUBLE_PRECISION ? 760 : 120);
+    VEC t = NAME(at_most)(NAME(absolute)(z), EXP_END);
     return NAME(relu)(z) - NAME(times_exp)(t, -t, (VEC){0}) / ((REAL)1 + NAME(exp)(-t));
 }
 
@@ -47,7 +47,7 @@ INLINE VEC NAME(gelu_derivative)(VEC z) {
     return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
 }
 INLINE VEC NAME(silu_derivative)(VEC z) {
-    VEC t = NAME(at_most)(NAME(absolute)(z), DOUBLE_PRECISION ? 760 : 120), s = NAME(sigmoid)(-t);
+    VEC t = NAME(at_most)(NAME(absolute)(z), EXP_END), s = NAME(sigmoid)(-t);
     VEC g = s * ((REAL)1 - t * ((REAL)1 - s));
     return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
 }
