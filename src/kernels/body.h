@@ -32,10 +32,10 @@ INLINE VEC NAME(elu)(VEC z, REAL alpha) { return NAME(select)(z < (REAL)0, NAME(
  * is accurate however small, and 0 at infinity. */
 INLINE VEC NAME(gelu)(VEC z) {
     VEC t = NAME(at_most)(NAME(absolute)(z), GAUSS_END);
-    return NAME(relu)(z) - NAME(times_gauss)(t * NAME(normal_tail)(t), t);
+    return NAME(relu)(z) - NAME(times_gauss)(NAME(normal_tail)(t, 1), t);
 }
 INLINE VEC NAME(silu)(VEC z) {
-    VEC t = NAME(at_most)(NAME(absolute)(z), DOUBLE_PRECISION ? 760 : 120);
+    VEC t = NAME(at_most)(NAME(absolute)(z), EXP_END);
     return NAME(relu)(z) - NAME(times_exp)(t, -t, (VEC){0}) / ((REAL)1 + NAME(exp)(-t));
 }
 
@@ -43,11 +43,11 @@ INLINE VEC NAME(silu)(VEC z) {
 INLINE VEC NAME(gelu_derivative)(VEC z) {
     const REAL c = (REAL)0.39894228040143267794; /* 1 / √(2π) */
     VEC t = NAME(at_most)(NAME(absolute)(z), GAUSS_END);
-    VEC g = NAME(times_gauss)(NAME(normal_tail)(t) - c * t, t);
+    VEC g = NAME(times_gauss)(NAME(normal_tail)(t, 0) - c * t, t);
     return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
 }
 INLINE VEC NAME(silu_derivative)(VEC z) {
-    VEC t = NAME(at_most)(NAME(absolute)(z), DOUBLE_PRECISION ? 760 : 120), s = NAME(sigmoid)(-t);
+    VEC t = NAME(at_most)(NAME(absolute)(z), EXP_END), s = NAME(sigmoid)(-t);
     VEC g = s * ((REAL)1 - t * ((REAL)1 - s));
     return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
 }

@@ -112,13 +112,14 @@ INLINE VEC NAME(power_of_two)(UVEC n) {
     return (VEC)((n + BIAS) << MANTISSA);
 }
 
-/* e^{x - low} = 2^n (1 + p): returns p and n = round(x / ln 2). With r = x - n ln 2 - low, |r| <= ln 2 / 2 (and a
- * little more for a small low), p = e^r - 1 = r + r² P(r); P interpolates at Chebyshev nodes (relative error of e^r
- * < 8e-9 for float, < 2e-17 for double). ln 2 is split in two so that n · LN2_HIGH is exact (Cody and Waite, 1980).
- * x beyond SMALLEST and LARGEST gives 0 and inf in the end, also after a factor up to -SMALLEST. */
+/* e^{x - low} = 2^n (1 + p): returns p and n = round((x - low) / ln 2). With r = x - n ln 2 - low, |r| <= ln 2 / 2,
+ * p = e^r - 1 = r + r² P(r); P interpolates at Chebyshev nodes (relative error of e^r < 8e-9 for float, < 2e-17 for
+ * double). ln 2 is split in two so that n · LN2_HIGH is exact (Cody and Waite, 1980). x beyond -EXP_END and LARGEST
+ * gives 0 and inf in the end, after a factor up to EXP_END too. NaN stays NaN. */
+#define EXP_END (DOUBLE_PRECISION ? 760 : 120)
 INLINE VEC NAME(exp_reduced)(VEC x, VEC low, UVEC *n) {
 #if DOUBLE_PRECISION
-    const REAL LARGEST = 710.0, SMALLEST = -760.0, ROUND = 0x1.8p52, LOG2_E = 1.4426950408889634;
+    const REAL LARGEST = 710.0, ROUND = 0x1.8p52, LOG2_E = 1.4426950408889634;
     const REAL LN2_HIGH = 0x1.62e42fefa2000p-1, LN2_LOW = 7.371002565167798901834e-13;
     static const REAL P[] = {0.5,
                              0.16666666666666667453,
@@ -131,13 +132,13 @@ INLINE VEC NAME(exp_reduced)(VEC x, VEC low, UVEC *n) {
                              2.7620088445409748161e-7,
                              2.5100385495510319078e-8};
 #else
-    const REAL LARGEST = 89.0f, SMALLEST = -120.0f, ROUND = 0x1.8p23f, LOG2_E = 1.44269504f;
+    const REAL LARGEST = 89.0f, ROUND = 0x1.8p23f, LOG2_E = 1.44269504f;
     const REAL LN2_HIGH = 0x1.62e4p-1f, LN2_LOW = 1.4286068203094172e-6f;
     static const REAL P[] = {0.5f, 0.16666576989698775683f, 0.041666554617204574203f, 0.0083631790527225773704f,
                              0.0013926183587713494542f};
 #endif
-    x = NAME(at_least)(NAME(at_most)(x, LARGEST), SMALLEST);
-    VEC rounded = x * LOG2_E + ROUND; /* its low mantissa bits are the integer n */
+    x = NAME(at_least)(NAME(at_most)(x, LARGEST), -EXP_END);
+    VEC rounded = (x - low) * LOG2_E + ROUND; /* its low mantissa bits are the integer n */
     *n = (UVEC)rounded - (UVEC)NAME(broadcast)(ROUND);
     VEC n_real = rounded - ROUND;
     VEC r = (x - n_real * LN2_HIGH) - n_real * LN2_LOW - low;
@@ -209,9 +210,10 @@ INLINE VEC NAME(log1p)(VEC u) {
 /* The tail of the normal distribution is Φ(-t) = e^{-t²/2} M(t), t >= 0, with the smooth, slowly falling M(t) =
  * φ(t) / (t + g(t)) e^{t²/2} = 1 / (√(2π) (t + g(t))). g = P/Q falls from 0.8 to 0 like 1/t, so that errors of P and Q
  * hardly show in M where t is large; nothing cancels, as all terms are positive. It interpolates at nodes that are
- * Chebyshev's in (t - k)/(t + k), up to GAUSS_END (relative error of M < 2e-9 for float, < 2e-17 for double). */
+ * Chebyshev's in (t - k)/(t + k), up to GAUSS_END (relative error of M < 2e-9 for float, < 2e-17 for double). Returns M(t),
+ * or t M(t) with one rounding less. */
 #define GAUSS_END (DOUBLE_PRECISION ? 40 : 16) /* from here on e^{-t²/2} is 0 */
-INLINE VEC NAME(normal_tail)(VEC t) {
+INLINE VEC NAME(normal_tail)(VEC t, const int times_t) {
 #if DOUBLE_PRECISION
     static const REAL P[] = {0.7978845608028653549,   0.9916585565654219957,     0.62970846137502576366,
                              0.25951756123060920147,  0.07539785871713988277,    0.015896817449979835231,
@@ -238,8 +240,8 @@ INLINE VEC NAME(normal_tail)(VEC t) {
                              0.030075428584063007072f,
                              0.0025151565024359382817f};
 #endif
-    VEC q = POLYNOMIAL(t, Q);
-    return (REAL)0.39894228040143267794 * q / (t * q + POLYNOMIAL(t, P));
+    VEC q = POLYNOMIAL(t, Q), tq = t * q;
+    return (REAL)0.39894228040143267794 * (times_t ? tq : q) / (tq + POLYNOMIAL(t, P));
 }
 
 /* factor · e^{-t²/2}, 0 <= t <= GAUSS_END. t² is split as h² + (t - h)(t + h), h being t in half of its digits, so
