@@ -17,6 +17,7 @@ QUESTIONS = (
     "mini_batch",
     "one_row",
     "threads",
+    "estimators",
     "growth",
     "memory",
     "importing",

@@ -18,13 +18,20 @@ except ModuleNotFoundError as error:
         "the installed package, or compile the tree in place with `pip install -e .`"
     ) from error
 
-from cmlp import datasets, schedules
-from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
+from typing import TYPE_CHECKING, Any
+
+from cmlp import datasets, losses, schedules
+from cmlp.averaging import EMA, SWA
+from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
 from cmlp.optimizers import SGD, Adam
 from cmlp.persistence import load
 from cmlp.training import DivergenceError, History
+
+if TYPE_CHECKING:
+    from cmlp.estimators import MLPClassifier as MLPClassifier
+    from cmlp.estimators import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 
@@ -41,13 +48,31 @@ def get_include() -> str:
     return __path__[0]
 
 
+_NEED_SKLEARN = ("MLPClassifier", "MLPRegressor")  # not in __all__: `import *` must do without scikit-learn
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_SKLEARN:
+        raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
+    from cmlp import estimators
+
+    return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NEED_SKLEARN]
+
+
 __all__ = [
+    "EMA",
     "MLP",
     "SGD",
+    "SWA",
     "Activation",
     "Adam",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "Gradients",
     "History",
     "Identity",
@@ -60,5 +85,6 @@ __all__ = [
     "datasets",
     "get_include",
     "load",
+    "losses",
     "schedules",
 ]

@@ -15,6 +15,8 @@ import numpy as np
 
 from cmlp._checks import check_count, check_name, check_number
 from cmlp._core import MOST_THREADS, Update, first_nonfinite
+from cmlp.averaging import EMA, SWA
+from cmlp.losses import loss_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,8 +96,10 @@ def make_update(
     clip_delta: float | None = None,
     clip_value: float | None = None,
     clip_norm: float | None = None,
+    dropout_seed: int | None = None,
+    **settings: Any,
 ) -> Update:
-    """Check the settings of an update and pack them for the core."""
+    """Check the settings of an update and pack them for the core; `settings`: further ones, as the core takes them."""
 
     def limit(value: float | None, name: str) -> float:
         return math.inf if value is None else check_number(value, name, above=0)
@@ -107,7 +111,12 @@ def make_update(
         clip_delta=limit(clip_delta, "clip_delta"),
         clip_value=limit(clip_value, "clip_value"),
         clip_norm=limit(clip_norm, "clip_norm"),
+        l1=optimizer.l1,
+        max_norm=limit(optimizer.max_norm, "max_norm"),
+        average_decay=optimizer.averaging.decay if isinstance(optimizer.averaging, EMA) else None,
+        dropout_seed=dropout_seed,
         **optimizer.settings,
+        **settings,
     )
 
 
@@ -152,6 +161,8 @@ class Run:
         self.network = network
         self.samples = samples
         self.update = update
+        # with averaging the network's parameters are the average, and these are what the steps change
+        self._trained = network._state.get("iterate", network._parameters)
         self._threads = Crossover(n_threads, update.batch_size)
         self._workspace = network._new_workspace(update.batch_size, self._threads.most)
         self._gradient = None if update.is_plain else network._new_parameters()
@@ -161,6 +172,9 @@ class Run:
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
         network, batch = self.network, self.update.batch_size
+        averaging = network.optimizer.averaging
+        if averaging is not None and network.n_steps == 0:
+            self._trained[...] = network._parameters
         n_visits = len(self.samples.X) if order is None else len(order)
         n_steps = -(-n_visits // batch)
         rates = network.optimizer.schedule.rates(network.n_steps, n_steps, network.n_epochs)
@@ -175,22 +189,27 @@ class Run:
             step_rates = rates if len(rates) == 1 else rates[first:last]
             network.n_steps += last - first  # before the call: Ctrl-C during it is raised right after it
             n_threads, began = self._threads.next(), time.perf_counter()
-            loss, clipped, bad = network._program.train(
-                network._parameters,
-                part.X,
-                part.Y,
-                part.labels,
-                visits,
-                part.weights,
-                step_rates,
-                network.n_steps - (last - first),
-                self.update,
-                network._state.get("velocity"),
-                network._state.get("squares"),
-                self._gradient,
-                self._workspace,
-                n_threads,
-            )
+            try:
+                loss, clipped, bad = network._program.train(
+                    self._trained,
+                    part.X,
+                    part.Y,
+                    part.labels,
+                    visits,
+                    part.weights,
+                    step_rates,
+                    network.n_steps - (last - first),
+                    self.update,
+                    network._state.get("velocity"),
+                    network._state.get("squares"),
+                    self._gradient,
+                    self._workspace,
+                    n_threads,
+                    network._parameters if isinstance(averaging, EMA) else None,
+                )
+            finally:
+                if isinstance(averaging, SWA) and network.n_epochs <= averaging.start:  # there is no average yet
+                    network._parameters[...] = self._trained
             self._threads.took(n_threads, (time.perf_counter() - began) / (stop - start))
             result.loss_sum += loss
             result.weight += part.total_weight(visits)
@@ -204,12 +223,25 @@ class Run:
                 break
         return result
 
+    def average_epoch(self) -> None:
+        """Count the weights at the end of this epoch in, if the mean over the epochs is asked for."""
+        averaging = self.network.optimizer.averaging
+        if isinstance(averaging, SWA) and self.network.n_epochs > averaging.start:
+            m = self.network.n_epochs - averaging.start + 1
+            self.network._parameters += (self._trained - self.network._parameters) / m
+
+    def learn_scale(self) -> None:
+        """Let the network's scale of the inputs learn from the samples, and put them on it."""
+        if self.network._scaling.needed:
+            self.network._scaling.learn(self.samples.X)
+            self.samples = self.network._scaled(self.samples)
+
     def gradient_norm(self, kept: NDArray[np.int64] | None) -> float:
-        """‖∇E‖₂ over the samples, or over those kept for training; the weight decay's λW included."""
+        """‖∇E‖₂ over the samples, or over those kept for training; weight decay's λW and λ₁ sign(W) included."""
         part = self.samples if kept is None else self.samples.rows(kept)
         gradient = self.network._gradient(part, 1 / len(part.X) if self.update.mean else 1.0)[0]
         for dW, W in zip(self.network._views(gradient)[0], self.network.weights, strict=True):
-            dW += self.update.weight_decay * W
+            dW += self.update.weight_decay * W + self.update.l1 * np.sign(W)
         return float(np.linalg.norm(gradient))
 
     def save_state(self) -> None:
@@ -229,20 +261,25 @@ class Run:
         self.network.n_steps = self._saved_steps
 
     def _state(self) -> list[NDArray[Any]]:
-        return [self.network._parameters, *self.network._state.values()]
+        return [self.network._parameters, *self.network._state.values(), *self.network._scaling.buffers]
 
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
         network, row = self.network, result.bad
-        if row is None and first_nonfinite(network._parameters) < 0:
+        if row is None and first_nonfinite(self._trained) < 0:
             return None
-        for k, arrays in enumerate(zip(network.weights, network.biases, strict=True)):
+        for k, arrays in enumerate(zip(*network._views(self._trained), strict=True)):
             if not all(array is None or np.isfinite(array).all() for array in arrays):
                 return Failure(f"the parameters of layer {k} are not finite", row, k)
         assert row is not None
+        before = network._parameters.copy()
+        network._parameters[...] = self._trained
         inside = network._gradients(self.samples.rows(slice(row, row + 1)), 1.0)
+        network._parameters[...] = before
         for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
             if not all(np.isfinite(value).all() for value in values):
                 return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)
-        undefined = f"{network.loss} is not defined for this output"
+        if math.isfinite(inside.loss):  # which is without dropout
+            return Failure(f"the loss is not finite at row {row} of X, with dropout", row, None)
+        undefined = f"{loss_name(network.loss)} is not defined for this output"
         return Failure(f"the loss is {inside.loss} at row {row} of X: {undefined}", row, None)

@@ -2,12 +2,21 @@
 
 identity       z
 relu           max(z, 0), derivative 0 at z <= 0
-leaky_relu     z where z > 0, alpha z elsewhere
+leaky_relu     z where z > 0, alpha z elsewhere (alpha 0.01)
 sigmoid        1 / (1 + exp(-z))
 tanh           tanh z
 softmax        exp(z_i - max z) / Σ_j exp(z_j - max z)
+elu            z where z > 0, alpha (exp(z) - 1) elsewhere (alpha 1)
+selu           1.0507 elu(z) with alpha 1.6733; goes with init="lecun_normal"
+gelu           z Φ(z), Φ the normal distribution function: the exact form, not its approximation by tanh
+silu           z sigmoid(z), also called swish
+softplus       log(1 + exp(z))
+hard_sigmoid   min(max(z + 3, 0), 6) / 6, as PyTorch defines it; derivative 0 at z = ±3
+softsign       z / (1 + |z|)
+exp            exp(z), the natural output of the poisson loss
 
-The compiled core computes them; `cmlp.reference` spells them out in NumPy.
+The compiled core computes them; `cmlp.reference` spells them out in NumPy. Sources: Clevert et al. 2016 (elu, arXiv
+1511.07289), Klambauer et al. 2017 (selu, arXiv 1706.02515), Hendrycks & Gimpel 2016 (gelu and silu, arXiv 1606.08415).
 """
 
 from __future__ import annotations
@@ -24,7 +33,18 @@ ACTIVATIONS: Final[dict[str, int]] = {
     "sigmoid": 3,
     "tanh": 4,
     "softmax": 5,
+    "elu": 6,
+    "selu": 7,
+    "gelu": 8,
+    "silu": 9,
+    "softplus": 10,
+    "hard_sigmoid": 11,
+    "softsign": 12,
+    "exp": 13,
 }
+
+#: The activations with a parameter alpha, and its default.
+ALPHAS: Final[dict[str, float]] = {"leaky_relu": 0.01, "elu": 1.0}
 
 
 def activation_id(name: str) -> int:
@@ -55,3 +75,24 @@ def activation_id(name: str) -> int:
     ValueError: unknown activation 'sigmod' (str): did you mean 'sigmoid'? Known: 'identity', ...
     """
     return ACTIVATIONS[check_name(name, ACTIVATIONS, "activation")]
+
+
+def alpha_of(name: str, alpha: float | None) -> float:
+    """Return an activation's alpha: the given one, or its default; 0 if it has none.
+
+    Parameters
+    ----------
+    name : str
+        One of `ACTIVATIONS`.
+    alpha : float or None
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> alpha_of("elu", None), alpha_of("elu", 0.5), alpha_of("relu", None)
+    (1.0, 0.5, 0.0)
+    """
+    return ALPHAS.get(name, 0.0) if alpha is None else alpha

@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from typing import Any, NoReturn, TextIO
 
 import cmlp
+from cmlp.losses import loss_name
 from cmlp.persistence import atomic_file
 from cmlp.tables import TableError, quote, read_blocks
 
@@ -197,8 +198,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     """Predict block by block, so that a table of any length needs little memory."""
     network = load_model(arguments.model)
     features, classes, names = _described(network, arguments.model)
-    if arguments.proba and classes is None:
-        raise UsageError(f"{arguments.model} predicts values, not classes: --proba has nothing to show")
+    if arguments.proba and (classes is None or loss_name(network.loss) == "hinge"):
+        kind = "values, not classes" if classes is None else "scores, not probabilities"
+        raise UsageError(f"{arguments.model} predicts {kind}: --proba has nothing to show")
     header = names if classes is None else names[:1]
     if arguments.proba and classes is not None:
         header = [*header, *(f"P({label})" for label in classes)]
@@ -242,7 +244,7 @@ def _described(network: cmlp.Network, path: str) -> tuple[list[str], list[Any] |
     metadata = network.metadata
     features, target = metadata.get("features", []), metadata.get("target", "prediction")
     classes = metadata.get("classes")
-    if classes is None and network.loss == "cross_entropy":
+    if classes is None and network.n_outputs > 1 and loss_name(network.loss) in ("cross_entropy", "hinge"):
         classes = list(range(network.n_outputs))
     if (
         not isinstance(features, list)

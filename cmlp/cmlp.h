@@ -22,9 +22,9 @@ struct cmlp_network {
     /* y (n_outputs,) = ŷ of x (n_inputs,). */
     void (*predict)(const cmlp_network *network, const void *x, void *y);
 
-    /* One step of plain SGD at the given learning rate, every δ clipped to [-clip_delta, clip_delta] (INFINITY: not).
-     * y (n_outputs,), or NULL: the class is `label`. Returns ℓ before the step; if it is not finite, nothing is learnt.
-     */
+    /* One step of plain SGD, without any regularisation, at the given learning rate, every δ clipped to [-clip_delta,
+     * clip_delta] (INFINITY: not). y (n_outputs,); or NULL, with cross_entropy and hinge: the class is `label`. Returns ℓ
+     * before the step; if it is not finite, nothing is learnt. */
     double (*learn)(const cmlp_network *network, const void *x, const void *y, int64_t label, double learning_rate,
                     double clip_delta);
 };

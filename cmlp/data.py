@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cmlp._checks import check_count, check_name, check_number, finite_array, fitted, numeric_array, place
-from cmlp.losses import loss_id
+from cmlp.losses import Loss, loss_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 ORDERS = ("given", "shuffle", "replacement")
 
 
-def check_inputs(X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "X") -> NDArray[Any]:
+def check_inputs(
+    X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "X", *, allow_nan: bool = False
+) -> NDArray[Any]:
     """Return inputs as the core wants them: one row per sample, finite, C-contiguous.
 
     Parameters
@@ -31,6 +33,8 @@ def check_inputs(X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str 
         float32 or float64, the type of the network.
     name : str, default "X"
         What it is called, for messages.
+    allow_nan : bool, default False
+        Whether NaN is let through.
 
     Returns
     -------
@@ -60,17 +64,19 @@ def check_inputs(X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str 
     if array.shape[1] != n_features:
         todo = f": it looks transposed, try {name}.T" if array.shape[0] == n_features else ""
         raise ValueError(f"{name} has {array.shape[1]} columns, expected {n_features}, one per input{todo}")
-    return finite_array(array, dtype, name)
+    return _without_infinities(array, dtype, name) if allow_nan else finite_array(array, dtype, name)
 
 
-def check_row(x: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
+def check_row(
+    x: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "x", *, allow_nan: bool = False
+) -> NDArray[Any]:
     """Return one sample as the core wants it; like `check_inputs`, for a single row.
 
     Parameters
     ----------
     x : array_like, shape (n_features,)
         Real numbers.
-    n_features, dtype, name
+    n_features, dtype, name, allow_nan
         As for `check_inputs`.
 
     Returns
@@ -91,25 +97,27 @@ def check_row(x: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "
     if array.shape != (n_features,):
         todo = f": np.ravel({name})" if array.size == n_features else ""
         raise ValueError(f"{name} has shape {array.shape}, expected ({n_features},), one sample{todo}")
-    return finite_array(array, dtype, name)
+    return _without_infinities(array, dtype, name) if allow_nan else finite_array(array, dtype, name)
 
 
 def check_targets(
-    y: ArrayLike, n_samples: int, n_outputs: int, loss: str, dtype: np.dtype[Any], name: str = "y"
+    y: ArrayLike, n_samples: int, n_outputs: int, loss: str | Loss, dtype: np.dtype[Any], name: str = "y"
 ) -> NDArray[Any]:
     """Return targets as the core wants them: a row of numbers, or a class index, per sample.
 
     Parameters
     ----------
     y : array_like, shape (n_samples, n_outputs), or (n_samples,) or (n_samples, 1) for one number per sample
-        squared_error: any numbers. binary_cross_entropy: in [0, 1]. cross_entropy: class indices
-        0 ... n_outputs - 1, one per sample, or rows of probabilities that sum to 1 (one-hot among them).
+        squared_error, absolute_error, huber, quantile: any numbers. poisson: numbers >= 0. binary_cross_entropy: in
+        [0, 1]. cross_entropy: class indices 0 ... n_outputs - 1, one per sample, or rows of probabilities that sum to 1
+        (one-hot among them). hinge: class indices, one-hot rows, or a -1 or 1 for every output; for a single output
+        0 and 1, or -1 and 1.
     n_samples : int
         M, the rows of X.
     n_outputs : int
         Outputs of the network.
-    loss : str
-        A name of `cmlp.losses.LOSSES`.
+    loss : str or Loss
+        A name of `cmlp.losses.LOSSES`, or a loss with its parameter.
     dtype : numpy.dtype
         float32 or float64, the type of the network.
     name : str, default "y"
@@ -133,8 +141,8 @@ def check_targets(
     array([[1.5],
            [2.5]])
     """
-    loss_id(loss)
-    classes = loss == "cross_entropy"
+    loss = loss_name(loss)
+    classes = loss == "cross_entropy" or (loss == "hinge" and n_outputs > 1)  # indices are welcome
     if classes and n_outputs == 1:
         raise ValueError('cross_entropy needs two outputs or more: use loss="binary_cross_entropy" for one')
     array = numeric_array(y, name)
@@ -148,7 +156,12 @@ def check_targets(
     if classes and column:
         return _class_indices(array.reshape(n_samples), n_outputs, name)
     targets = finite_array(array.reshape(n_samples, n_outputs), dtype, name)
-    if loss != "squared_error":
+    if loss == "hinge":
+        return _signs_or_classes(targets, name)
+    if loss == "poisson" and targets.min() < 0:
+        index = np.unravel_index(int(targets.argmin()), targets.shape)
+        raise ValueError(f"{name} is {targets[index]!s} at {place(index)}, expected numbers >= 0 for poisson")
+    if loss in ("cross_entropy", "binary_cross_entropy"):
         _check_probabilities(targets, name, rows_sum_to_one=classes)
     return targets
 
@@ -268,6 +281,15 @@ def split_validation(
     return np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])
 
 
+def _without_infinities(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return a fitting array whose entries are finite or NaN."""
+    gaps = np.isnan(array)
+    if gaps.any():
+        finite_array(np.where(gaps, 0, array), dtype, name)  # raises for the others
+        return fitted(array, dtype)
+    return finite_array(array, dtype, name)
+
+
 def _class_indices(y: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int64]:
     """Return whole numbers 0 ... n_classes - 1 of any type as int64."""
     whole = y.dtype.kind != "f" or bool((y == np.floor(y)).all())  # which NaN is not
@@ -278,6 +300,31 @@ def _class_indices(y: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int
             f"np.unique({name}, return_inverse=True)[1] numbers labels like that"
         )
     return fitted(y, np.int64)
+
+
+def _signs_or_classes(y: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return targets of hinge: class indices of one-hot rows, or an array of -1 (for one output also 0) and 1."""
+    zeros, ones = y == 0, y == 1
+    known = zeros | ones | (y == -1)
+    if not known.all():
+        index = np.unravel_index(int(known.argmin()), y.shape)
+        raise ValueError(f"{name} is {y[index]!s} at {place(index)}, expected -1 or 1 (or class indices) for hinge")
+    if not zeros.any():
+        return y
+    if not (zeros | ones).all():
+        index = np.unravel_index(int((zeros | ones).argmin()), y.shape)
+        raise ValueError(f"{name} holds 0 and is -1 at {place(index)}: write no as 0 or as -1, not both")
+    if y.shape[1] == 1:
+        return y
+    counts = ones.sum(axis=1)
+    if (counts != 1).any():
+        row = int(np.argmax(counts != 1))
+        raise ValueError(
+            f"{name} has {counts[row]} ones in row {row}, expected one-hot rows; several classes at once are written "
+            f"as -1 and 1: 2 * {name} - 1"
+        )
+    labels: NDArray[np.int64] = ones.argmax(axis=1).astype(np.int64, copy=False)
+    return labels
 
 
 def _check_probabilities(y: NDArray[Any], name: str, *, rows_sum_to_one: bool) -> None:

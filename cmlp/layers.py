@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cmlp._checks import check_count, check_number, shown
-from cmlp.activations import activation_id
+from cmlp.activations import ALPHAS, activation_id, alpha_of
 from cmlp.initializers import check_init
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class Dense(Layer):
     n_outputs : int
         n_k >= 1, the layer's width.
     activation : str, default "identity"
-        f: identity, relu, leaky_relu, sigmoid, tanh or softmax.
+        f, a name of `cmlp.activations`.
     bias : bool, default True
         Whether there is a b.
     init, bias_init : str or array, default "he_normal"
         How W (n_in, n_outputs) and b (n_outputs,) start: a name of `cmlp.initializers`, or given values.
-    alpha : float, default 0.01
-        Slope of leaky_relu at z <= 0, >= 0.
+    alpha : float, optional
+        α >= 0 of leaky_relu (default 0.01) and elu (default 1).
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Dense(Layer):
     bias: bool = True
     init: str | ArrayLike = field(default="he_normal", compare=False)
     bias_init: str | ArrayLike = field(default="he_normal", compare=False)
-    alpha: float = 0.01
+    alpha: float | None = None
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -74,15 +74,16 @@ class Dense(Layer):
             raise TypeError(f"bias must be True or False, not {shown(self.bias)}")
         check_init(self.init)
         check_init(self.bias_init, "bias_init")
-        object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
 
     def __repr__(self) -> str:
         """Show the width, and what differs from the defaults."""
         shown_fields = [f"n_outputs={self.n_outputs}"]
         if self.activation != "identity":
             shown_fields.append(f"activation={self.activation!r}")
-        if self.activation == "leaky_relu":
-            shown_fields.append(f"alpha={self.alpha}")
+        if self.activation in ALPHAS:
+            shown_fields.append(f"alpha={alpha_of(self.activation, self.alpha)}")
         if not self.bias:
             shown_fields.append("bias=False")
         return f"Dense({', '.join(shown_fields)})"
@@ -103,12 +104,13 @@ class Activation(Layer):
     """
 
     name: str
-    alpha: float = 0.01
+    alpha: float | None = None
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         activation_id(self.name)
-        object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
 
     def output_size(self, n_inputs: int) -> int:
         """Return `n_inputs`."""
@@ -124,6 +126,43 @@ class Identity(Layer):
     >>> add(Identity(), Dense(8)).output_size(8)
     8
     """
+
+    def output_size(self, n_inputs: int) -> int:
+        """Return `n_inputs`."""
+        return n_inputs
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Sets a random part of its inputs to 0 in training, and passes them on as they are otherwise.
+
+    In every training step each input of each sample is kept with probability 1 - p, and then divided by 1 - p, so that
+    its mean stays what it was (inverted dropout). Which are kept is a function of a seed that each call of `fit`,
+    `partial_fit` or `learn_one` draws from the network's generator, of the step, of the sample's place in the batch and
+    of the layer: the same for every number of threads and on every processor. Predictions, `evaluate` and `gradients`
+    do without dropout.
+
+    Parameters
+    ----------
+    rate : float
+        p, 0 <= p < 1; 0 is the identity.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: a simple way to prevent neural networks from
+    overfitting, JMLR 15 (2014).
+
+    Examples
+    --------
+    >>> chain(Dropout(0.2), Dense(32, "relu"), Dropout(0.5), Dense(1)).output_size(10)
+    1
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        object.__setattr__(self, "rate", check_number(self.rate, "rate", minimum=0, below=1))
 
     def output_size(self, n_inputs: int) -> int:
         """Return `n_inputs`."""
@@ -267,6 +306,7 @@ _KINDS: dict[str, type[Layer]] = {
     "dense": Dense,
     "activation": Activation,
     "identity": Identity,
+    "dropout": Dropout,
     "chain": Chain,
     "concatenate": Concatenate,
     "add": Add,

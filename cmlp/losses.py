@@ -1,39 +1,197 @@
-"""The losses by name: ℓ(y, ŷ) of one sample, y the target and ŷ the output.
+"""The losses: ℓ(y, ŷ) of one sample, y the target and ŷ the output; sums run over the outputs.
 
-squared_error          ½ Σ (y - ŷ)²
-cross_entropy          -Σ y_i log ŷ_i, for one class out of several
+squared_error          ½ Σ (ŷ - y)²
+absolute_error         Σ |ŷ - y|
+huber                  Σ ½ r² where |r| = |ŷ - y| <= δ, δ (|r| - ½ δ) elsewhere (δ = 1)
+quantile               Σ q (y - ŷ) where ŷ < y, (1 - q) (ŷ - y) elsewhere: the pinball loss (q = ½)
+poisson                Σ ŷ - y log ŷ, for counts y >= 0: the negative log-likelihood without its constant log y!
+cross_entropy          -Σ y_i log ŷ_i, for one class out of several; label smoothing ε takes (1 - ε) y_i + ε/n for y_i
 binary_cross_entropy   -Σ [y log ŷ + (1 - y) log(1 - ŷ)], for independent yes/no outputs
+hinge                  Σ max(0, 1 - s ŷ), s = ±1: one class against the rest, for every output
 
-The compiled core computes them; `cmlp.reference` spells them out in NumPy.
+A loss is given by its name, or, to set its parameter, as `Huber`, `Quantile` or `CrossEntropy`. The compiled core
+computes them; `cmlp.reference` spells them out in NumPy. Half the Poisson deviance, which scikit-learn reports, is the
+poisson loss plus the constant y log y - y. Sources: Huber 1964 (doi 10.1214/aoms/1177703732), Koenker & Bassett 1978
+(quantile, doi 10.2307/1913643), Szegedy et al. 2016 (label smoothing, arXiv 1512.00567).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Final
 
-from cmlp._checks import check_name
+from cmlp._checks import check_name, check_number, shown
 from cmlp.activations import activation_id
 
 #: The id of every loss; the kernels of the compiled core use the same numbers.
-LOSSES: Final[dict[str, int]] = {"squared_error": 0, "cross_entropy": 1, "binary_cross_entropy": 2}
+LOSSES: Final[dict[str, int]] = {
+    "squared_error": 0,
+    "cross_entropy": 1,
+    "binary_cross_entropy": 2,
+    "absolute_error": 3,
+    "huber": 4,
+    "quantile": 5,
+    "poisson": 6,
+    "hinge": 7,
+}
 
 #: The output activation that a loss gets when the user names none.
 NATURAL_OUTPUT: Final[dict[str, str]] = {
     "squared_error": "identity",
     "cross_entropy": "softmax",
     "binary_cross_entropy": "sigmoid",
+    "absolute_error": "identity",
+    "huber": "identity",
+    "quantile": "identity",
+    "poisson": "exp",
+    "hinge": "identity",
 }
 
-_FUSED = frozenset({("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")})
+#: The losses whose outputs mean classes.
+CLASSIFYING: Final = frozenset({"cross_entropy", "binary_cross_entropy", "hinge"})
+
+_FUSED = frozenset({("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("poisson", "exp")})
 
 
-def loss_id(name: str) -> int:
+@dataclass(frozen=True)
+class Loss:
+    """Base class of the losses with a parameter.
+
+    Examples
+    --------
+    >>> isinstance(Huber(2.0), Loss)
+    True
+    """
+
+    name: ClassVar[str] = ""
+
+    @property
+    def parameter(self) -> float:
+        """The one parameter, for the compiled core."""
+        (value,) = asdict(self).values()
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """The loss "huber": squared for small errors, absolute for large ones.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        δ > 0, the size of error up to which it is squared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the parameter is no number in its range; so for the classes below.
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> cmlp.MLP([2, 1], loss=cmlp.losses.Huber(delta=0.5))
+    MLP([2, 1], loss=Huber(delta=0.5))
+    """
+
+    name: ClassVar[str] = "huber"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        object.__setattr__(self, "delta", check_number(self.delta, "delta", above=0))
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """The loss "quantile": least where ŷ is the q-quantile of y.
+
+    Parameters
+    ----------
+    q : float, default 0.5
+        0 < q < 1; ½ is half the absolute error.
+
+    Examples
+    --------
+    The constant that suits 0, 1, ..., 10 best at q = 0.9 lies in [9, 10]:
+
+    >>> import cmlp
+    >>> net = cmlp.MLP([1, 1], loss=cmlp.losses.Quantile(0.9), init="zeros", bias_init="zeros", seed=0)
+    >>> history = net.fit([[0]] * 11, range(11), epochs=200, optimizer=cmlp.SGD(0.1))
+    >>> bool(8.5 < net.predict_one([0])[0] < 10.5)
+    True
+    """
+
+    name: ClassVar[str] = "quantile"
+    q: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        object.__setattr__(self, "q", check_number(self.q, "q", above=0, below=1))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """The loss "cross_entropy" with label smoothing.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        0 <= ε < 1: the share of every target that is spread evenly over all classes.
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> net = cmlp.MLP([2, 4], loss=cmlp.losses.CrossEntropy(0.2), init="zeros", bias_init="zeros", dtype="float64")
+    >>> net.gradients([[1, 2]], [0]).deltas[0].round(2).tolist()  # ŷ = ¼ everywhere, y = (0.85, 0.05, 0.05, 0.05)
+    [[-0.6, 0.2, 0.2, 0.2]]
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        smoothing = check_number(self.label_smoothing, "label_smoothing", minimum=0, below=1)
+        object.__setattr__(self, "label_smoothing", smoothing)
+
+
+_WITH_PARAMETER: Final[dict[str, type[Loss]]] = {kind.name: kind for kind in (Huber, Quantile, CrossEntropy)}
+
+
+def loss_name(loss: str | Loss) -> str:
+    """Return the name of a loss, however it is given.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        One of `LOSSES`, or a loss with its parameter.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If `loss` is neither a string nor a `Loss`.
+    ValueError
+        If there is no such loss.
+
+    Examples
+    --------
+    >>> loss_name("huber"), loss_name(Huber(2.0))
+    ('huber', 'huber')
+    """
+    return check_name(loss.name if isinstance(loss, Loss) else loss, LOSSES, "loss")
+
+
+def loss_id(loss: str | Loss) -> int:
     """Return the id by which the compiled core knows a loss.
 
     Parameters
     ----------
-    name : str
-        One of `LOSSES`.
+    loss : str or Loss
+        One of `LOSSES`, or a loss with its parameter.
 
     Returns
     -------
@@ -41,28 +199,48 @@ def loss_id(name: str) -> int:
 
     Raises
     ------
-    TypeError
-        If `name` is not a string.
-    ValueError
-        If there is no such loss.
+    TypeError, ValueError
+        As for `loss_name`.
 
     Examples
     --------
     >>> loss_id("cross_entropy")
     1
     """
-    return LOSSES[check_name(name, LOSSES, "loss")]
+    return LOSSES[loss_name(loss)]
 
 
-def is_fused(loss: str, activation: str) -> bool:
+def loss_parameter(loss: str | Loss) -> float:
+    """Return a loss's parameter: δ of huber, q of quantile, ε of cross_entropy; 0 for the others.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        A name stands for the default.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> loss_parameter(Huber(2.0)), loss_parameter("huber"), loss_parameter("hinge")
+    (2.0, 1.0, 0.0)
+    """
+    if isinstance(loss, Loss):
+        return loss.parameter
+    return _WITH_PARAMETER[loss]().parameter if loss in _WITH_PARAMETER else 0.0
+
+
+def is_fused(loss: str | Loss, activation: str) -> bool:
     """Tell whether a loss and an output activation have the stable, fused error term δ_N = ŷ - y.
 
     Every other pair goes through the general form δ_N = J_fᵀ ∂ℓ/∂ŷ.
 
     Parameters
     ----------
-    loss : str
-        One of `LOSSES`.
+    loss : str or Loss
+        One of `LOSSES`, or a loss with its parameter.
     activation : str
         One of `cmlp.activations.ACTIVATIONS`, the activation of the output layer.
 
@@ -80,6 +258,36 @@ def is_fused(loss: str, activation: str) -> bool:
     >>> is_fused("cross_entropy", "softmax"), is_fused("squared_error", "softmax")
     (True, False)
     """
-    loss_id(loss)
     activation_id(activation)
-    return (loss, activation) in _FUSED
+    return (loss_name(loss), activation) in _FUSED
+
+
+def loss_to_config(loss: str | Loss) -> str | dict[str, Any]:
+    """Return a loss as JSON values.
+
+    Examples
+    --------
+    >>> loss_to_config("huber"), loss_to_config(Huber(2.0))
+    ('huber', {'name': 'huber', 'delta': 2.0})
+    """
+    return {"name": loss.name, **asdict(loss)} if isinstance(loss, Loss) else loss
+
+
+def loss_from_config(config: Any) -> str | Loss:
+    """Return the loss that `loss_to_config` described; ValueError on anything malformed.
+
+    Examples
+    --------
+    >>> loss_from_config({"name": "huber", "delta": 2.0})
+    Huber(delta=2.0)
+    """
+    if isinstance(config, str):
+        return loss_name(config)
+    fields = dict(config) if isinstance(config, dict) else {}
+    kind = _WITH_PARAMETER.get(str(fields.pop("name", None)))
+    if kind is None:
+        raise ValueError(f"malformed loss {shown(config)}: expected a name, or a dict with the name of a known loss")
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ValueError(f"malformed loss {shown(config)}: {error}") from error

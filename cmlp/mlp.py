@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from cmlp._checks import check_count, shown
-from cmlp.layers import Dense, chain, dense_layers
-from cmlp.losses import NATURAL_OUTPUT, loss_id
+from cmlp._checks import check_count, check_number, shown
+from cmlp.layers import Dense, Dropout, Layer, chain, dense_layers
+from cmlp.losses import NATURAL_OUTPUT, Loss, loss_name
 from cmlp.network import Network
 
 if TYPE_CHECKING:
@@ -27,17 +27,22 @@ class MLP(Network):
     activation : str or sequence of str, default "relu"
         Of all hidden layers; or one name per hidden layer; or one per layer, the output's included.
     output_activation : str, optional
-        Default: the natural one of the loss (identity, softmax or sigmoid).
-    loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
-        ℓ; class targets of cross_entropy are indices or one-hot rows.
+        Default: the natural one of the loss (softmax for cross_entropy, sigmoid for binary_cross_entropy, exp for
+        poisson, identity for the others).
+    loss : str or Loss, default "squared_error"
+        ℓ, a name of `cmlp.losses` or, with a parameter, such as `cmlp.losses.Huber(2.0)`; class targets of
+        cross_entropy and hinge are indices or one-hot rows.
     bias : bool, default True
         Whether the layers have biases.
     init, bias_init : str or sequence of arrays, default "he_normal"
         How weights and biases start: a name of `cmlp.initializers`, or one array (or name) per layer. "he_normal"
         draws W_k and b_k from N(0, √(2/n_{k-1})); "zeros" is the other usual choice for biases.
-    alpha : float, default 0.01
-        Slope of leaky_relu at z <= 0.
-    optimizer, dtype, seed
+    alpha : float, optional
+        α of leaky_relu (default 0.01) and elu (default 1).
+    dropout : float or sequence of float, default 0.0
+        Rate of the dropout behind every hidden layer, or one rate per hidden layer; see `cmlp.Dropout`, with which a
+        `Network` can drop inputs as well.
+    optimizer, dtype, seed, standardize, missing
         As for `Network`.
 
     Examples
@@ -59,33 +64,45 @@ class MLP(Network):
         *,
         activation: str | Sequence[str] = "relu",
         output_activation: str | None = None,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         bias: bool = True,
         init: str | Sequence[str | ArrayLike] = "he_normal",
         bias_init: str | Sequence[str | ArrayLike] = "he_normal",
-        alpha: float = 0.01,
+        alpha: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
         optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
+        standardize: bool = False,
+        missing: str = "error",
     ) -> None:
         if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__len__") or len(sizes) < 2:
             raise ValueError(
                 f"sizes must list at least the numbers of inputs and outputs, [n, ..., n_N], not {shown(sizes)}"
             )
-        loss_id(loss)
+        natural = NATURAL_OUTPUT[loss_name(loss)]
         n_layers = len(sizes) - 1
         layers = [
             Dense(n_outputs, f, bias, W, b, alpha)
             for n_outputs, f, W, b in zip(
                 (check_count(n, f"sizes[{k}]") for k, n in enumerate(sizes[1:], 1)),
-                _activations(activation, output_activation, loss, n_layers),
+                _activations(activation, output_activation, natural, n_layers),
                 _per_layer(init, n_layers, "init"),
                 _per_layer(bias_init, n_layers, "bias_init"),
                 strict=True,
             )
         ]
         n_inputs = check_count(sizes[0], "sizes[0]")
-        super().__init__(chain(*layers), n_inputs, loss=loss, optimizer=optimizer, dtype=dtype, seed=seed)
+        super().__init__(
+            chain(*_with_dropout(layers, dropout)),
+            n_inputs,
+            loss=loss,
+            optimizer=optimizer,
+            dtype=dtype,
+            seed=seed,
+            standardize=standardize,
+            missing=missing,
+        )
 
     @property
     def sizes(self) -> list[int]:
@@ -104,12 +121,17 @@ class MLP(Network):
         shown_fields = [str(self.sizes)]
         if hidden:
             shown_fields.append(f"activation={(hidden[0] if len(set(hidden)) == 1 else hidden)!r}")
-        if last != NATURAL_OUTPUT[self.loss]:
+        if last != NATURAL_OUTPUT[self._loss_name]:
             shown_fields.append(f"output_activation={last!r}")
+        rates = [layer.rate for layer in getattr(self.layers, "layers", ()) if isinstance(layer, Dropout)]
+        if rates:
+            shown_fields.append(f"dropout={rates[0] if len(set(rates)) == 1 and len(rates) == len(hidden) else rates}")
         return f"MLP({', '.join(shown_fields)}, loss={self.loss!r})"
 
 
-def _activations(activation: str | Sequence[str], output_activation: str | None, loss: str, n_layers: int) -> list[str]:
+def _activations(
+    activation: str | Sequence[str], output_activation: str | None, natural: str, n_layers: int
+) -> list[str]:
     """Return one activation per layer."""
     if not hasattr(activation, "__len__"):
         raise TypeError(f"activation must be a name or a list of names, one per layer, not {shown(activation)}")
@@ -126,7 +148,18 @@ def _activations(activation: str | Sequence[str], output_activation: str | None,
             f"not {shown(activation)}"
         )
     hidden = [activation] * (n_layers - 1) if isinstance(activation, str) else list(activation)
-    return [*hidden, NATURAL_OUTPUT[loss] if output_activation is None else output_activation]
+    return [*hidden, natural if output_activation is None else output_activation]
+
+
+def _with_dropout(layers: Sequence[Dense], dropout: float | Sequence[float]) -> list[Layer]:
+    """Return the layers with dropout behind each hidden one whose rate is not 0."""
+    *hidden, last = layers
+    rates = list(dropout) if isinstance(dropout, Iterable) and not isinstance(dropout, str) else [dropout] * len(hidden)
+    if len(rates) != len(hidden):
+        raise ValueError(f"dropout must be one rate, or one per hidden layer ({len(hidden)}), not {shown(dropout)}")
+    rates = [check_number(rate, "dropout", minimum=0, below=1) for rate in rates]
+    pairs = ([layer, Dropout(rate)] if rate else [layer] for layer, rate in zip(hidden, rates, strict=True))
+    return [*(part for pair in pairs for part in pair), last]
 
 
 def _per_layer(init: str | Sequence[str | ArrayLike], n_layers: int, what: str) -> list[str | ArrayLike]:

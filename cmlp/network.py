@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
 from cmlp._run import REDUCTIONS, Samples, available_processors, check_threads
 from cmlp.data import check_inputs, check_row, check_targets, check_weights
 from cmlp.initializers import initial_biases, initial_weights
-from cmlp.layers import Chain, Dense, Layer, dense_layers, layer_from_config, layer_to_config
-from cmlp.losses import loss_id
+from cmlp.layers import Chain, Dense, Dropout, Layer, dense_layers, layer_from_config, layer_to_config
+from cmlp.losses import CLASSIFYING, Loss, loss_from_config, loss_name, loss_to_config
 from cmlp.optimizers import SGD, Optimizer, as_optimizer
 from cmlp.program import DENSE, Lowering
+from cmlp.scaling import Scaling
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -35,8 +36,8 @@ class Scores(NamedTuple):
     loss : float
         Mean of ℓ over the samples.
     accuracy : float or None
-        Share of samples whose class (cross_entropy: arg max; binary_cross_entropy: ŷ > ½ in every output) is
-        right; None for other losses.
+        Share of samples whose class is right; None for a loss of values. The class is the arg max for cross_entropy
+        and for classes with hinge; else every output decides, by ŷ > ½ (binary_cross_entropy) or ŷ > 0 (hinge).
 
     Examples
     --------
@@ -96,14 +97,23 @@ class Network:
         What it computes: `chain`, `concatenate`, `add`, `Dense`, ... (see `cmlp.layers`).
     n_inputs : int
         n, the number of input features.
-    loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
-        ℓ; any loss may meet any output activation.
+    loss : str or Loss, default "squared_error"
+        ℓ, a name of `cmlp.losses` or, with a parameter, such as `cmlp.losses.Huber(2.0)`; any loss may meet any output
+        activation.
     optimizer : Optimizer, "sgd" or "adam", optional
         Default `SGD(0.01)`.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and computation.
     seed : int, numpy.random.Generator or None, default None
-        For the initial weights and the order of samples; None takes fresh entropy.
+        For the initial weights, the order of samples and dropout; None takes fresh entropy.
+    standardize : bool, default False
+        Whether the layers get (x - μ) / σ in place of x, with mean μ and standard deviation σ of every input (1 for
+        a constant one) learnt from the training samples, weighted equally: the first call of `fit` takes those that it
+        trains on, and later ones leave the scale as it is; `partial_fit` and `learn_one` first bring it up to date with
+        every sample that they see. The weights stay as they are when the scale moves under them, by ever less.
+    missing : {"error", "mean"}, default "error"
+        Whether NaN in X is an error, or stands for μ. An input that `fit` finds without any number is an error; a
+        stream takes 0 for its mean until there is one.
 
     Attributes
     ----------
@@ -134,18 +144,20 @@ class Network:
         layers: Layer,
         n_inputs: int,
         *,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
+        standardize: bool = False,
+        missing: str = "error",
     ) -> None:
         if not isinstance(layers, Layer):
             raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
-        loss_id(loss)
+        self._loss_name = loss_name(loss)
         self.layers = layers
         self.n_inputs = check_count(n_inputs, "n_inputs")
         self.n_outputs = layers.output_size(self.n_inputs)
-        if loss == "cross_entropy" and self.n_outputs == 1:
+        if self._loss_name == "cross_entropy" and self.n_outputs == 1:
             raise ValueError(
                 "cross_entropy needs one output per class, and at least 2: for one output use binary_cross_entropy"
             )
@@ -154,10 +166,12 @@ class Network:
         self.metadata: dict[str, Any] = {}
         self._rng = np.random.default_rng(seed)
         lowering = Lowering(layers, self.n_inputs, loss, self.dtype)
+        self._scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
         self._operations = lowering.operations
         self._program = lowering.program()
         self._parameters = self._new_parameters()
-        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1))
+        buffers = self._scaling.buffers if standardize else None
+        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), buffers)
         self.weights, self.biases = self._views(self._parameters)
         self._set_optimizer(as_optimizer(optimizer))
         self._initialise()
@@ -200,6 +214,34 @@ class Network:
         return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
 
     @property
+    def standardize(self) -> bool:
+        """Whether inputs are standardised."""
+        return self._scaling.standardize
+
+    @property
+    def missing(self) -> str:
+        """What becomes of NaN in X, "error" or "mean"."""
+        return self._scaling.missing
+
+    @property
+    def input_mean(self) -> NDArray[np.float64] | None:
+        """μ (n_inputs,), as far as it has been learnt; a copy. None without `standardize` and `missing="mean"`.
+
+        Examples
+        --------
+        >>> import cmlp
+        >>> net = cmlp.MLP([2, 1], standardize=True).partial_fit([[1, 5], [3, 5]], [0, 0])
+        >>> net.input_mean, net.input_scale
+        (array([2., 5.]), array([1., 1.]))
+        """
+        return self._scaling.mean.copy() if self._scaling.needed else None
+
+    @property
+    def input_scale(self) -> NDArray[np.float64] | None:
+        """σ (n_inputs,), as far as it has been learnt; 1 for a constant input. None without `standardize`."""
+        return self._scaling.deviation() if self.standardize else None
+
+    @property
     def optimizer(self) -> Optimizer:
         """The optimiser that training goes on with. Setting it, or `fit(..., optimizer=...)`, starts a new one."""
         return self._optimizer
@@ -211,10 +253,20 @@ class Network:
     def _set_optimizer(self, optimizer: Optimizer) -> None:
         """Take an optimiser and start it from the beginning: t = 0, moments 0."""
         self._optimizer = optimizer
-        self._state = {name: self._new_parameters() for name in optimizer.state_names}
+        names = (*optimizer.state_names, *(["iterate"] if optimizer.averaging is not None else []))
+        self._state = {name: self._new_parameters() for name in names}
         self.n_steps = self.n_epochs = 0
         rate = optimizer.learning_rate
-        self._one_row.rate = rate if isinstance(rate, float) and optimizer == SGD(rate) else math.nan
+        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and self.missing == "error"
+        self._one_row.rate = rate if plain else math.nan  # type: ignore[assignment]
+
+    @property
+    def _drops_out(self) -> bool:
+        return any(op.dropout for op in self._operations)
+
+    def _dropout_seed(self) -> int | None:
+        """Return a seed for the masks of one training call, or None if no layer drops anything out."""
+        return int(self._rng.integers(2**64, dtype=np.uint64)) if self._drops_out else None
 
     # --------------------------------------------------------------------------------------------- training
 
@@ -245,7 +297,7 @@ class Network:
         >>> net.predict([[0, 0], [0, 1], [1, 0], [1, 1]]).round(3).ravel()
         array([0., 0., 0., 1.], dtype=float32)
         """
-        X = check_inputs(X, self.n_inputs, self.dtype)
+        X = self._check_inputs(X)
         wanted = check_threads(n_threads)
         if wanted is None:
             wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
@@ -274,13 +326,13 @@ class Network:
         fast = self._one_row.predict(x)
         if fast is not None:
             return fast
-        x = check_row(x, self.n_inputs, self.dtype)
+        row = self._check_row(x)
         out = np.empty(self.n_outputs, self.dtype)
-        self._program.predict(self._parameters, x[None], out[None], self._new_workspace(1))
+        self._program.predict(self._parameters, row[None], out[None], self._new_workspace(1))
         return out
 
     def predict_class(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Return class indices: arg max over the outputs, or ŷ > ½ for a single output.
+        """Return class indices: arg max over the outputs, or ŷ > ½ (hinge: ŷ > 0) for a single output.
 
         Parameters
         ----------
@@ -293,7 +345,7 @@ class Network:
         Raises
         ------
         ValueError
-            If the network's loss is squared_error: its outputs are no classes.
+            If the network's loss is one of values, such as squared_error: its outputs are no classes.
 
         Examples
         --------
@@ -302,10 +354,10 @@ class Network:
         >>> net.predict_class([[0, 1], [1, 1]])
         array([0, 1])
         """
-        if self.loss == "squared_error":
-            raise ValueError("a network with loss='squared_error' predicts values, not classes: use predict(X)")
-        outputs = self.predict(X)
-        return np.asarray(outputs[:, 0] > 0.5 if self.n_outputs == 1 else outputs.argmax(axis=1), np.int64)
+        if self._loss_name not in CLASSIFYING:
+            raise ValueError(f"a network with loss={self.loss!r} predicts values, not classes: use predict(X)")
+        outputs, border = self.predict(X), 0.0 if self._loss_name == "hinge" else 0.5
+        return np.asarray(outputs[:, 0] > border if self.n_outputs == 1 else outputs.argmax(axis=1), np.int64)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Scores:
         """Return the mean loss, and the accuracy of a classifier.
@@ -321,7 +373,7 @@ class Network:
         Returns
         -------
         Scores
-            `.loss` and `.accuracy` (None if the loss is squared_error).
+            `.loss` and `.accuracy` (None for a loss of values, such as squared_error).
 
         Examples
         --------
@@ -329,14 +381,14 @@ class Network:
         >>> cmlp.MLP([2, 1], init="zeros", bias_init="zeros").evaluate([[1, 2]], [3])
         Scores(loss=4.5, accuracy=None)
         """
-        return self._evaluate(self._check_samples(X, y, sample_weight))
+        return self._evaluate(self._scaled(self._check_samples(X, y, sample_weight)))
 
     def _evaluate(self, samples: Samples) -> Scores:
         loss, correct = self._program.evaluate(
             self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace(len(samples.X))
         )
         total = samples.total_weight()
-        return Scores(loss / total, None if self.loss == "squared_error" else correct / total)
+        return Scores(loss / total, correct / total if self._loss_name in CLASSIFYING else None)
 
     # ------------------------------------------------------------------------------------------ inside views
 
@@ -350,7 +402,8 @@ class Network:
         Returns
         -------
         list of ndarray, shape (n_k,) or (M, n_k)
-            a_0 = x, a_1, ..., a_N = ŷ. For compositions: the output of each operation, in the order in which they run.
+            a_0 = x (on the scale that the layers see), a_1, ..., a_N = ŷ. For compositions: the output of each
+            operation, in the order in which they run, but for dropout, which does nothing here.
 
         Examples
         --------
@@ -360,17 +413,20 @@ class Network:
         [[3.0, -2.0], [3.0, 0.0], [3.0]]
         """
         single = numeric_array(x, "x").ndim == 1
-        X = check_row(x, self.n_inputs, self.dtype)[None] if single else check_inputs(x, self.n_inputs, self.dtype, "x")
+        X = self._check_row(x)[None] if single else self._check_inputs(x, "x")
         buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
         self._program.forward(self._parameters, X, buffer)
-        slices = dict.fromkeys((op.out, op.n_out) for op in self._operations)  # each once: sums add in place
+        shown_operations = (op for op in self._operations if not op.dropout)
+        slices = dict.fromkeys((op.out, op.n_out) for op in shown_operations)  # each once: sums add in place
         values = [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
         return [a[0] for a in values] if single else values
 
     def gradients(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, reduction: str = "mean"
     ) -> Gradients:
-        """Return the gradient of the loss, with every z, a and δ that it was made of. Nothing is clipped.
+        """Return the gradient of the loss, with every z, a and δ that it was made of.
+
+        Nothing is clipped, and nothing is dropped out. With `standardize` it is the gradient for standardised inputs.
 
         Parameters
         ----------
@@ -394,7 +450,7 @@ class Network:
         >>> g.loss, g.deltas[0].item(), g.weights[0].item()  # ŷ - y = 1; ∂ℓ/∂W = x δ
         (0.5, 1.0, 3.0)
         """
-        samples = self._check_samples(X, y, sample_weight)
+        samples = self._scaled(self._check_samples(X, y, sample_weight))
         mean = check_name(reduction, REDUCTIONS, "reduction") == "mean"
         return self._gradients(samples, 1 / len(samples.X) if mean else 1.0)
 
@@ -438,11 +494,25 @@ class Network:
         return gradient, scale * loss
 
     def _check_samples(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Samples:
-        """Return checked samples, without a copy of what fits."""
-        X = check_inputs(X, self.n_inputs, self.dtype)
+        """Return checked samples, without a copy of what fits; not yet on the scale that the layers want."""
+        X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")
         y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
         weights = check_weights(sample_weight, len(X))
         return Samples(X, labels=y, weights=weights) if y.dtype.kind == "i" else Samples(X, y, weights=weights)
+
+    def _check_inputs(self, X: ArrayLike, name: str = "X") -> NDArray[Any]:
+        """Return checked inputs (M, n) as the layers want them."""
+        return self._scaling.apply(check_inputs(X, self.n_inputs, self.dtype, name, allow_nan=self.missing == "mean"))
+
+    def _check_row(self, x: ArrayLike) -> NDArray[Any]:
+        """Return one checked input (n,) as the layers want it."""
+        row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")
+        scaled: NDArray[Any] = self._scaling.apply(row[None])[0]
+        return scaled
+
+    def _scaled(self, samples: Samples) -> Samples:
+        """Return checked samples as the layers want them."""
+        return replace(samples, X=self._scaling.apply(samples.X))
 
     # ------------------------------------------------------------------------------------- saving and copying
 
@@ -470,7 +540,8 @@ class Network:
         """Return a capsule through which other compiled code predicts and learns with no Python in the call.
 
         It holds a `cmlp_network *`, declared in `cmlp.h` (in the folder `cmlp.get_include()`), which works on this
-        network's live parameters, does plain SGD, and needs no GIL. One capsule is for one thread at a time.
+        network's live parameters, does plain SGD without dropout, and needs no GIL. One capsule is for one thread at a
+        time. It takes finite x; with `standardize` it uses the live scale, but does not learn it.
 
         Returns
         -------
@@ -483,7 +554,7 @@ class Network:
         >>> type(cmlp.MLP([2, 1]).capsule()).__name__
         'PyCapsule'
         """
-        return embed(self._program, self._parameters, self._new_workspace(1))
+        return embed(self._program, self._parameters, self._new_workspace(1), self._scaling.arrays)
 
     def config(self) -> dict[str, Any]:
         """Return the architecture as a dict of JSON values.
@@ -498,8 +569,10 @@ class Network:
             "kind": next(kind.__name__ for kind in type(self).__mro__ if kind in _known_kinds().values()),
             "layers": layer_to_config(self.layers),
             "n_inputs": self.n_inputs,
-            "loss": self.loss,
+            "loss": loss_to_config(self.loss),
             "dtype": self.dtype.name,
+            **({"standardize": True} if self.standardize else {}),
+            **({"missing": self.missing} if self.missing != "error" else {}),
         }
 
     @staticmethod
@@ -519,10 +592,11 @@ class Network:
         """
         fields = dict(config) if isinstance(config, dict) else {}
         kind = _known_kinds().get(str(fields.pop("kind", None)))
-        if kind is None or set(fields) != {"layers", "n_inputs", "loss", "dtype"}:
+        wanted = {"layers", "n_inputs", "loss", "dtype"}
+        if kind is None or not wanted <= set(fields) <= wanted | {"standardize", "missing"}:
             raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
-        layers = layer_from_config(fields.pop("layers"))
-        plain = isinstance(layers, Chain) and all(isinstance(layer, Dense) for layer in layers.layers)
+        layers, fields["loss"] = layer_from_config(fields.pop("layers")), loss_from_config(fields["loss"])
+        plain = isinstance(layers, Chain) and all(isinstance(layer, (Dense, Dropout)) for layer in layers.layers)
         if kind.__name__ == "MLP" and not plain:
             raise ValueError(f"malformed network {shown(config)}: an MLP is a chain of dense layers")
         network = kind.__new__(kind)
@@ -558,6 +632,7 @@ class Network:
             "optimizer_state": {name: array.copy() for name, array in self._optimizer_state().items()},
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
+            "scaling": {name: array.copy() for name, array in self._scaling.state().items()},
             "metadata": self.metadata,
             "rng": self._rng,
         }
@@ -571,6 +646,7 @@ class Network:
         self._set_optimizer(state["optimizer"])
         self._load_optimizer_state(state["optimizer_state"])
         self.n_steps, self.n_epochs = state["n_steps"], state["n_epochs"]
+        self._scaling.set_state(state["scaling"])
         self.metadata = state["metadata"]
         self._rng = state["rng"]
 

@@ -3,6 +3,9 @@
 In the conventions of PyTorch's `torch.optim`, with γ_t the learning rate at step t; moments start at 0.
 
     g ← g + λ w                              weight decay, on weights only, not on biases
+    g ← g + λ₁ sign(w)                       l1, the same
+
+    w_j ← w_j min(1, c / ‖w_j‖₂)             max_norm, after the step, for the incoming weights w_j of every unit j
 
     SGD    v ← μ v + g                       momentum
            w ← w - γ_t v                     or, with nesterov, w ← w - γ_t (g + μ v)
@@ -15,10 +18,12 @@ In the conventions of PyTorch's `torch.optim`, with γ_t the learning rate at st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from cmlp._checks import check_name, check_number, shown
+from cmlp.averaging import EMA, SWA, averaging_from_config, averaging_to_config
 from cmlp.schedules import Constant, Schedule, as_schedule, schedule_from_config
 
 
@@ -31,26 +36,47 @@ class Optimizer:
     learning_rate : float, sequence of float, callable or Schedule, default 0.01
         A number > 0, one rate per epoch, a function of the step t = 0, 1, 2, ..., or a schedule of
         `cmlp.schedules`. A constant is kept as a float, everything else as a schedule.
+    l1 : float, default 0.0
+        λ₁ >= 0: adds a subgradient of the penalty λ₁ Σ|W|, λ₁ sign(W), to the gradient of the weights, behind all
+        clipping. (Weights come near 0, but not to it.)
+    max_norm : float, optional
+        c > 0: after each step the incoming weights of every unit are scaled down to ‖w‖₂ <= c (Srebro and Shraibman,
+        2005; Hinton et al., Improving neural networks by preventing co-adaptation of feature detectors, 2012).
+    averaging : EMA or SWA, optional
+        What the network's weights are then: the average of the weights that the steps have gone through.
 
     Examples
     --------
-    >>> isinstance(SGD(0.1), Optimizer)
+    >>> isinstance(SGD(0.1, l1=1e-4, max_norm=3), Optimizer)
     True
     """
 
     learning_rate: float | Sequence[float] | Callable[[int], float] | Schedule = 0.01
+    l1: float = field(default=0.0, kw_only=True)
+    max_norm: float | None = field(default=None, kw_only=True)
+    averaging: EMA | SWA | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the learning rate."""
         schedule = as_schedule(self.learning_rate)
         self._store(learning_rate=schedule.learning_rate if isinstance(schedule, Constant) else schedule)
+        self._store(l1=check_number(self.l1, "l1", minimum=0))
+        if self.max_norm is not None:
+            self._store(max_norm=check_number(self.max_norm, "max_norm", above=0))
+        if not (self.averaging is None or isinstance(self.averaging, (EMA, SWA))):
+            raise TypeError(f"averaging must be cmlp.EMA(...) or cmlp.SWA(...), not {shown(self.averaging)}")
+
+    def __repr__(self) -> str:
+        """Show the optimiser's own parameters, and those that all have where they are not the default."""
+        own = (f for f in fields(self) if not f.kw_only or getattr(self, f.name) != f.default)
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in own)})"
 
     def _store(self, **checked: object) -> None:
         """Set checked fields: the way past frozen=True, for __post_init__ only."""
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    @property
+    @cached_property
     def schedule(self) -> Schedule:
         """The learning rate as a schedule.
 
@@ -90,11 +116,12 @@ class Optimizer:
         >>> SGD(0.1).to_config()["learning_rate"]
         {'name': 'constant', 'learning_rate': 0.1}
         """
-        config = {field.name: getattr(self, field.name) for field in fields(self)}
+        config = {f.name: getattr(self, f.name) for f in fields(self)}
+        config["averaging"] = averaging_to_config(self.averaging)
         return {"name": type(self).__name__.lower(), **config, "learning_rate": self.schedule.to_config()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent.
 
@@ -109,6 +136,8 @@ class SGD(Optimizer):
         Look ahead along the momentum; needs momentum > 0.
     weight_decay : float, default 0.0
         λ >= 0; the gradient of the penalty ½ λ Σ‖W‖².
+    l1, max_norm, averaging
+        As for `Optimizer`.
 
     Raises
     ------
@@ -148,7 +177,7 @@ class SGD(Optimizer):
         return {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Adam: steps of about the learning rate's size in every parameter, whatever the gradient's scale.
 
@@ -162,6 +191,8 @@ class Adam(Optimizer):
         ε > 0.
     weight_decay : float, default 0.0
         λ >= 0; the gradient of the penalty ½ λ Σ‖W‖², which then goes through the moments.
+    l1, max_norm, averaging
+        As for `Optimizer`.
 
     Raises
     ------
@@ -265,6 +296,7 @@ def optimizer_from_config(config: dict[str, Any]) -> Optimizer:
     settings = dict(config)
     try:
         kind = _BY_NAME[check_name(settings.pop("name", None), _BY_NAME, "optimizer")]
+        settings["averaging"] = averaging_from_config(settings.get("averaging"))
         return kind(schedule_from_config(settings.pop("learning_rate", None)), **settings)
     except TypeError as error:
         raise ValueError(f"malformed saved optimiser {shown(config)}: {error}") from error

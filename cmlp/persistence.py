@@ -6,6 +6,7 @@ A model file is a zip archive, as NumPy's npz files are, with no pickle inside:
     weights.0.npy             W_1 (n_in, n_out), and so on for every dense layer
     biases.0.npy              b_1 (n_out,), if the layer has a bias
     velocity.weights.0.npy    whatever arrays the optimiser keeps
+    scaling.mean.npy          (n,) in float64, and .count and .squares: the inputs' scale, if the network learns one
 
 Members are stored uncompressed (weights hardly compress), so that no member can be larger than the file, and a file
 cannot make the reader allocate more than a small multiple of its own size. `numpy.load` opens it as well.
@@ -26,6 +27,7 @@ import numpy as np
 from cmlp._checks import check_count, shown
 from cmlp._core import first_nonfinite
 from cmlp.layers import layer_from_config
+from cmlp.losses import loss_from_config
 from cmlp.optimizers import optimizer_from_config
 from cmlp.program import DENSE, Lowering
 
@@ -197,6 +199,7 @@ def _read(file: BinaryIO) -> Network:
             raise ValueError(f"it holds members that do not belong to its network: {shown(unknown)}")
         for name, array in arrays.items():
             array[...] = _read_array(archive, members[f"{name}.npy"], _Expected(array.shape, array.dtype))
+        network._scaling.set_state(network._scaling.state())  # checks it
         return network
 
 
@@ -204,6 +207,8 @@ def _arrays(network: Network) -> dict[str, NDArray[Any]]:
     """Return every array of a network by the name it has in the file; the arrays are live views."""
     arrays = {f"weights.{k}": W for k, W in enumerate(network.weights)}
     arrays |= {f"biases.{k}": b for k, b in enumerate(network.biases) if b is not None}
+    if network._scaling.needed:
+        arrays |= {f"scaling.{name}": array for name, array in network._scaling.state().items()}
     return arrays | network._optimizer_state()
 
 
@@ -250,7 +255,8 @@ def _parameters_of(config: Any) -> dict[str, _Expected]:
         raise ValueError(f"malformed network {shown(config)}")
     dtype = np.dtype(config["dtype"])
     n_inputs = check_count(config.get("n_inputs"), "n_inputs")
-    lowering = Lowering(layer_from_config(config.get("layers")), n_inputs, str(config.get("loss")), dtype)
+    layers, loss = layer_from_config(config.get("layers")), loss_from_config(config.get("loss"))
+    lowering = Lowering(layers, n_inputs, loss, dtype)
     dense = [op for op in lowering.operations if op.kind == DENSE]
     arrays = {f"weights.{k}": _Expected((op.n_in, op.n_out), dtype) for k, op in enumerate(dense)}
     return arrays | {f"biases.{k}": _Expected((op.n_out,), dtype) for k, op in enumerate(dense) if op.biases >= 0}

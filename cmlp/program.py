@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmlp._core import ALIGN, Program
-from cmlp.activations import ACTIVATIONS
-from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Identity, Layer
-from cmlp.losses import is_fused, loss_id
+from cmlp.activations import ACTIVATIONS, alpha_of
+from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
+from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,7 @@ class Operation:
     nonzero_in: int = -1
     nonzero_out: int = -1
     fused: bool = False
+    dropout: float = 0.0
 
     def weights_view(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """Return W (n_in, n_out) as a live view of the parameter vector, whatever the layout."""
@@ -87,7 +88,7 @@ class Lowering:
         Elements handed out so far, each slot padded to whole cache lines.
     """
 
-    def __init__(self, layers: Layer, n_inputs: int, loss: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, layers: Layer, n_inputs: int, loss: str | Loss, dtype: np.dtype[Any]) -> None:
         self.lanes = ALIGN // dtype.itemsize  # elements per cache line
         self.operations: list[Operation] = []
         self.n_activations = 0
@@ -104,7 +105,7 @@ class Lowering:
         last = self.operations[-1]
         last.fused = last.out == self.output.offset and last.n_out == self.output.size and not last.accumulate
         last.fused &= is_fused(loss, list(ACTIVATIONS)[last.activation])
-        self.loss = loss_id(loss)
+        self.loss, self.loss_parameter = loss_id(loss), loss_parameter(loss)
 
     def program(self) -> Program:
         """Return the compiled program."""
@@ -119,6 +120,7 @@ class Lowering:
             x_stride=self._padded(self.n_inputs),
             output=self.output.offset,
             loss=self.loss,
+            loss_parameter=self.loss_parameter,
             fused=self.operations[-1].fused,
             in_blocks=self._profits_from_blocks(),
         )
@@ -163,12 +165,16 @@ class Lowering:
                         source.offset,
                         out.offset,
                         ACTIVATIONS[name],
-                        alpha=alpha,
+                        alpha=alpha_of(name, alpha),
                     )
                 )
                 return out
-            case Identity():
+            case Identity() | Dropout(rate=0.0):
                 return self._copy(source, target, accumulate)
+            case Dropout(rate):  # a copy, whose place the core drops out of in training
+                out = self._copy(source, target or self._new_slice(source.size), accumulate=False)
+                self.operations[-1].dropout = rate
+                return out
             case Chain(layers):
                 return self._chain(layers, source, target, accumulate)
             case Concatenate(layers):
@@ -240,7 +246,7 @@ class Lowering:
                 out.offset,
                 ACTIVATIONS[layer.activation],
                 accumulate,
-                layer.alpha,
+                alpha_of(layer.activation, layer.alpha),
                 layout,
                 weights,
                 ld,
@@ -305,6 +311,8 @@ def _can_accumulate(layer: Layer) -> bool:
             return activation == "identity"
         case Activation():
             return False
+        case Dropout(rate):
+            return rate == 0
         case Chain((*_, Layer(), Concatenate(layers))) if Identity() in layers:
             return False
         case Chain(layers):

@@ -26,6 +26,7 @@ The logical AND as one sigmoid neuron, σ(−30 + 20 x₁ + 20 x₂):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -35,7 +36,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Identity, Layer
+from cmlp.activations import alpha_of
+from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
+from cmlp.losses import Loss, loss_name, loss_parameter
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Sequence[Array]
@@ -45,17 +48,33 @@ Backward: TypeAlias = Callable[[Array], Array]  # ∂ℓ/∂output -> ∂ℓ/∂
 # ------------------------------------------------------------------------------------- activations and losses
 
 
-def activate(name: str, z: Array, alpha: float = 0.01) -> Array:
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al., 2017
+_erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+def _normal_cdf(z: Array) -> Array:
+    """Φ(z) = ½ erfc(−z / √2), the distribution function of N(0, 1)."""
+    phi: Array = 0.5 * _erfc(-z * math.sqrt(0.5))
+    return phi.astype(z.dtype)
+
+
+def _sigmoid(z: Array) -> Array:
+    """1 / (1 + e^−z) = e^min(z, 0) / (1 + e^−|z|), where no exponent is positive."""
+    s: Array = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
+    return s
+
+
+def activate(name: str, z: Array, alpha: float | None = None) -> Array:
     """Return the activation a = f(z): elementwise, except for softmax, which runs along the last axis.
 
     Parameters
     ----------
-    name : {"identity", "relu", "leaky_relu", "sigmoid", "tanh", "softmax"}
-        The function f.
+    name : str
+        The function f, one of `cmlp.activations.ACTIVATIONS`.
     z : array of shape (..., n)
         Net input.
-    alpha : float, default 0.01
-        Slope of leaky_relu at z <= 0.
+    alpha : float, optional
+        α of leaky_relu (default 0.01) and elu (default 1).
 
     Returns
     -------
@@ -72,21 +91,37 @@ def activate(name: str, z: Array, alpha: float = 0.01) -> Array:
         a = np.maximum(z, 0)
     elif name == "identity":
         a = z
-    elif name == "sigmoid":  # 1 / (1 + e^−z) = e^min(z, 0) / (1 + e^−|z|), where no exponent is positive
-        a = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
+    elif name == "sigmoid":
+        a = _sigmoid(z)
     elif name == "tanh":
         a = np.tanh(z)
     elif name == "softmax":  # e^z / Σ e^z stays the same when max z is subtracted from z
         a = np.exp(z - z.max(-1, keepdims=True))
         a /= a.sum(-1, keepdims=True)
     elif name == "leaky_relu":
-        a = np.where(z > 0, z, float(alpha) * z)
+        a = np.where(z > 0, z, float(alpha_of(name, alpha)) * z)
+    elif name == "elu":
+        a = np.where(z > 0, z, float(alpha_of(name, alpha)) * np.expm1(np.minimum(z, 0)))
+    elif name == "selu":
+        a = SELU_SCALE * activate("elu", z, SELU_ALPHA)
+    elif name == "gelu":
+        a = z * _normal_cdf(z)
+    elif name == "silu":
+        a = z * _sigmoid(z)
+    elif name == "softplus":  # log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)
+        a = np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+    elif name == "hard_sigmoid":
+        a = np.clip(z + 3, 0, 6) / 6
+    elif name == "softsign":
+        a = z / (1 + np.abs(z))
+    elif name == "exp":
+        a = np.exp(z)
     else:
         raise ValueError(f"unknown activation {name!r}")
     return a
 
 
-def activation_vjp(name: str, z: Array, a: Array, da: Array, alpha: float = 0.01) -> Array:
+def activation_vjp(name: str, z: Array, a: Array, da: Array, alpha: float | None = None) -> Array:
     """Return ∂ℓ/∂z = J_fᵀ ∂ℓ/∂a, an activation's vector-Jacobian product, from z, a = f(z) and da = ∂ℓ/∂a.
 
     The Jacobian of an elementwise f is diagonal and leaves f'(z) ⊙ ∂ℓ/∂a; that of softmax is diag(a) − a aᵀ.
@@ -109,37 +144,59 @@ def activation_vjp(name: str, z: Array, a: Array, da: Array, alpha: float = 0.01
     elif name == "softmax":
         dz = a * (da - (a * da).sum(-1, keepdims=True))
     elif name == "leaky_relu":
-        dz = np.where(z > 0, da, float(alpha) * da)
+        dz = np.where(z > 0, da, float(alpha_of(name, alpha)) * da)
+    elif name == "elu":
+        dz = np.where(z > 0, da, da * float(alpha_of(name, alpha)) * np.exp(np.minimum(z, 0)))
+    elif name == "selu":
+        dz = SELU_SCALE * activation_vjp("elu", z, a, da, SELU_ALPHA)
+    elif name == "gelu":  # (z Φ(z))' = Φ(z) + z e^(−z²/2) / √(2π)
+        dz = da * (_normal_cdf(z) + z * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
+    elif name == "silu":  # (z σ(z))' = σ(z) + z σ(z) (1 − σ(z)) = σ(z) (1 + z σ(−z))
+        dz = da * _sigmoid(z) * (1 + z * _sigmoid(-z))
+    elif name == "softplus":
+        dz = da * _sigmoid(z)
+    elif name == "hard_sigmoid":
+        dz = np.where(np.abs(z) < 3, da / 6, 0)
+    elif name == "softsign":
+        dz = da / (1 + np.abs(z)) ** 2
+    elif name == "exp":
+        dz = da * a
     else:
         raise ValueError(f"unknown activation {name!r}")
     return dz
 
 
 def loss_and_delta(
-    loss: str, output_activation: str, z: Array, a: Array, y: Array, alpha: float = 0.01
+    loss: str | Loss, output_activation: str, z: Array, a: Array, y: Array, alpha: float | None = None
 ) -> tuple[Array, Array]:
     """Return the loss ℓ of every sample and the error term of the output layer, δ_N = J_fᵀ ∂ℓ/∂ŷ.
 
-    ====================  =================================  =======================
-    loss                  ℓ                                  ∂ℓ/∂ŷ
-    ====================  =================================  =======================
-    squared_error         ½ Σ (ŷ − y)²                       ŷ − y
-    cross_entropy         −Σ y log ŷ                         −y / ŷ
-    binary_cross_entropy  −Σ [y log ŷ + (1 − y) log(1 − ŷ)]  (ŷ − y) / (ŷ (1 − ŷ))
-    ====================  =================================  =======================
+    ====================  =========================================  =======================
+    loss                  ℓ                                          ∂ℓ/∂ŷ
+    ====================  =========================================  =======================
+    squared_error         ½ Σ (ŷ − y)²                               ŷ − y
+    absolute_error        Σ |r|, r = ŷ − y                           sign r
+    huber                 Σ ½ r² if |r| <= δ, else δ (|r| − ½ δ)     min(max(r, −δ), δ)
+    quantile              Σ −q r if r < 0, else (1 − q) r            −q or 1 − q; 0 at 0
+    poisson               Σ ŷ − y log ŷ                              1 − y / ŷ
+    cross_entropy         −Σ y log ŷ                                 −y / ŷ
+    binary_cross_entropy  −Σ [y log ŷ + (1 − y) log(1 − ŷ)]          (ŷ − y) / (ŷ (1 − ŷ))
+    hinge                 Σ max(0, 1 − s ŷ), s = 1 if y > 0 else −1  −s if s ŷ < 1, else 0
+    ====================  =========================================  =======================
 
-    Where softmax meets cross_entropy, or sigmoid binary_cross_entropy, the product J_fᵀ ∂ℓ/∂ŷ is ŷ − y, and ℓ
-    comes from z, so that both are right even where ŷ rounds to 0 or 1. In other pairs, an output at the edge
-    of the domain of the logarithm is moved inside by the machine epsilon; beyond it ℓ is NaN. 0 · log ŷ is 0.
+    Where softmax meets cross_entropy, sigmoid binary_cross_entropy, or exp poisson, the product J_fᵀ ∂ℓ/∂ŷ is
+    ŷ − y, and ℓ comes from z, so that both are right even where ŷ rounds to 0 or 1. In other pairs, an output at
+    the edge of the domain of the logarithm is moved inside by the machine epsilon; beyond it ℓ is NaN. 0 · log ŷ
+    is 0. Label smoothing ε takes (1 − ε) y + ε/n_N for the y of cross_entropy.
 
     Parameters
     ----------
-    loss, output_activation : str
-        Names as in the table, and as in `activate`.
+    loss, output_activation : str or Loss, and str
+        As in the table, and as in `activate`.
     z, a, y : arrays of shape (..., n_N)
         z_N, ŷ = a_N = f_N(z_N) and the target (for cross_entropy one-hot, or probabilities).
-    alpha : float, default 0.01
-        Slope of leaky_relu at z <= 0.
+    alpha : float, optional
+        As in `activate`.
 
     Returns
     -------
@@ -156,30 +213,51 @@ def loss_and_delta(
     if loss == "squared_error":
         r = a - y
         return 0.5 * (r * r).sum(-1), activation_vjp(output_activation, z, a, r, alpha)
-    if loss == "cross_entropy" and output_activation == "softmax":
+    name, parameter = loss_name(loss), loss_parameter(loss)
+    if name == "cross_entropy" and parameter:
+        y = (1 - parameter) * y + parameter / y.shape[-1]
+    if name == "cross_entropy" and output_activation == "softmax":
         # −Σ y log softmax(z) = Σ y · log Σ e^z − Σ y z, which stays the same when max z is subtracted from z
         z = z - z.max(-1, keepdims=True)
         total = y.sum(-1, keepdims=True)  # 1, but for rounding
         return total[..., 0] * np.log(np.exp(z).sum(-1)) - (y * z).sum(-1), total * a - y
-    if loss == "binary_cross_entropy" and output_activation == "sigmoid":
+    if name == "binary_cross_entropy" and output_activation == "sigmoid":
         # −y log σ(z) − (1 − y) log(1 − σ(z)) = log(1 + e^z) − y z, without overflow
         return (np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))).sum(-1), a - y
-    eps = np.finfo(a.dtype).eps
-    if loss == "cross_entropy":
-        p = np.where(a >= 0, np.maximum(a, eps), np.nan)
-        terms, da = np.where(y == 0, 0, y * np.log(p)), np.where(y == 0, 0, -y / p)
-    elif loss == "binary_cross_entropy":
+    if name == "poisson" and output_activation == "exp":
+        return (a - y * z).sum(-1), a - y
+    terms, da = _loss_terms(name, parameter, a, y)
+    return terms.sum(-1), activation_vjp(output_activation, z, a, da, alpha)
+
+
+def _loss_terms(name: str, parameter: float, a: Array, y: Array) -> tuple[Array, Array]:
+    """Return the terms of ℓ = Σ_i ℓ_i and ∂ℓ/∂ŷ, as in the table of `loss_and_delta`."""
+    eps, r = np.finfo(a.dtype).eps, a - y
+    if name == "absolute_error":
+        return np.abs(r), np.sign(r)
+    if name == "huber":
+        size = np.abs(r)
+        terms = np.where(size <= parameter, 0.5 * r * r, parameter * (size - 0.5 * parameter))
+        return terms, np.clip(r, -parameter, parameter)
+    if name == "quantile":
+        slopes = ((1 - parameter) * (r > 0) - parameter * (r < 0)).astype(a.dtype)
+        return slopes * r, slopes
+    if name == "hinge":
+        s = np.where(y > 0, 1, -1).astype(a.dtype)
+        return np.maximum(0, 1 - s * a), np.where(s * a < 1, -s, 0)
+    if name == "binary_cross_entropy":
         p = np.where((a >= 0) & (a <= 1), np.minimum(np.maximum(a, eps), 1 - eps), np.nan)
-        terms, da = y * np.log(p) + (1 - y) * np.log1p(-p), (p - y) / (p * (1 - p))
-    else:
-        raise ValueError(f"unknown loss {loss!r}")
-    return -terms.sum(-1), activation_vjp(output_activation, z, a, da, alpha)
+        return -(y * np.log(p) + (1 - y) * np.log1p(-p)), (p - y) / (p * (1 - p))
+    p = np.where(a >= 0, np.maximum(a, eps), np.nan)
+    if name == "poisson":
+        return a - y * np.log(p), 1 - y / p
+    return np.where(y == 0, 0, -y * np.log(p)), np.where(y == 0, 0, -y / p)  # cross_entropy
 
 
-def _target_rows(loss: str, y: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _target_rows(loss: str | Loss, y: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return targets in the shape (..., n_N) of the outputs; class indices become one-hot rows."""
     rows: Array = np.asarray(y)
-    if loss == "cross_entropy" and rows.size < np.prod(shape):
+    if loss_name(loss) in ("cross_entropy", "hinge") and rows.size < np.prod(shape):
         rows = np.eye(shape[-1])[rows.reshape(shape[:-1]).astype(int)]
     return rows.astype(dtype, copy=False).reshape(shape)
 
@@ -188,7 +266,7 @@ def _target_rows(loss: str, y: ArrayLike, shape: tuple[int, ...], dtype: np.dtyp
 
 
 def forward(
-    weights: Arrays, biases: Biases, activations: Sequence[str], x: Array, alpha: float = 0.01
+    weights: Arrays, biases: Biases, activations: Sequence[str], x: Array, alpha: float | None = None
 ) -> tuple[list[Array], list[Array]]:
     """Run a chain forward: z_k = W_kᵀ a_{k-1} + b_k and a_k = f_k(z_k), k = 1..N, from a_0 = x.
 
@@ -200,8 +278,8 @@ def forward(
         The name of every f_k.
     x : array of shape (n,) or (B, n)
         A sample, or a block of them, in the dtype of the weights.
-    alpha : float, default 0.01
-        Slope of leaky_relu at z <= 0.
+    alpha : float, optional
+        As in `activate`.
 
     Returns
     -------
@@ -226,7 +304,7 @@ def forward(
 
 
 def _propagate(
-    weights: Arrays, zs: Arrays, as_: Arrays, activations: Sequence[str], delta: Array, alpha: float
+    weights: Arrays, zs: Arrays, as_: Arrays, activations: Sequence[str], delta: Array, alpha: float | None
 ) -> list[Array]:
     """Return all error terms, given the last: δ_k = (W_{k+1} δ_{k+1}) ⊙ f'_k(z_k), k = N−1 .. 1."""
     deltas = [delta]
@@ -242,9 +320,9 @@ def backward(
     zs: Arrays,
     as_: Arrays,
     activations: Sequence[str],
-    loss: str,
+    loss: str | Loss,
     y: ArrayLike,
-    alpha: float = 0.01,
+    alpha: float | None = None,
 ) -> list[Array]:
     """Run a chain backward after `forward`: return the error terms [δ_1, ..., δ_N], not clipped.
 
@@ -263,7 +341,9 @@ def backward(
     return _propagate(weights, zs, as_, activations, delta, alpha)
 
 
-def predict(weights: Arrays, biases: Biases, activations: Sequence[str], X: ArrayLike, alpha: float = 0.01) -> Array:
+def predict(
+    weights: Arrays, biases: Biases, activations: Sequence[str], X: ArrayLike, alpha: float | None = None
+) -> Array:
     """Return the output ŷ of a chain, (n_N,) or (M, n_N), for a sample (n,) or samples (M, n).
 
     Examples
@@ -318,7 +398,7 @@ def train(
     weights: Arrays,
     biases: Biases,
     activations: Sequence[str],
-    loss: str,
+    loss: str | Loss,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -333,9 +413,11 @@ def train(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
     adam: tuple[float, float, float] | None = None,
     sample_weight: ArrayLike | None = None,
-    alpha: float = 0.01,
+    alpha: float | None = None,
 ) -> list[float]:
     """Train a chain by stochastic gradient descent; `weights` and `biases` are updated in place.
 
@@ -345,7 +427,10 @@ def train(
     2. sums or averages a_{k-1} δ_kᵀ and δ_k over the block: the gradient g;
     3. clips g by value, then by its norm over all parameters;
     4. adds the weight decay g ← g + λ W (not for biases), then the momentum v ← μ v + g, and updates
-       W ← W − γ_t v, or W ← W − γ_t (g + μ v) in Nesterov's form.
+       W ← W − γ_t v, or W ← W − γ_t (g + μ v) in Nesterov's form;
+    5. scales the columns of W that are longer than max_norm down to it.
+
+    With `l1`, λ₁ sign(W) is added to g along with the weight decay.
 
     Parameters
     ----------
@@ -359,8 +444,8 @@ def train(
         Samples in the order of their visits, for every epoch or for each. Default: as given.
     clip_delta, clip_value, clip_norm : float, optional
         The thresholds of 1 and 3; clip_delta is ψ.
-    momentum, nesterov, weight_decay
-        μ, which form of it, and λ.
+    momentum, nesterov, weight_decay, l1, max_norm
+        μ, which form of it, λ, λ₁, and the longest ‖w‖₂ of a unit's incoming weights.
     adam : tuple of three floats, optional
         β₁, β₂ and ε of Adam, which then takes the place of momentum.
 
@@ -387,7 +472,7 @@ def train(
     gammas = iter(np.broadcast_to(np.asarray(learning_rate, float), epochs * -(-m // size)).tolist())
     psi = np.array(clip_delta or 0, dtype)  # as an array: a Python float would be converted at every use
     low = np.array(-psi)
-    plain = size == 1 and not (momentum or weight_decay or clip_value or clip_norm or adam)
+    plain = size == 1 and not (momentum or weight_decay or clip_value or clip_norm or adam or l1 or max_norm)
 
     # With contiguous columns of W, a wide layer into few units is several times faster, and no layer slower.
     Ws = [np.asfortranarray(W) for W in weights]
@@ -422,6 +507,8 @@ def train(
             for k, (w, g, v) in enumerate(zip(parameters, gradient, velocities, strict=True)):
                 if weight_decay and k < len(Ws):
                     g += weight_decay * w
+                if l1 and k < len(Ws):
+                    g += l1 * np.sign(w)
                 if adam is not None:
                     _adam_step(w, g, v, squares[k], gamma, t, *adam)
                     continue
@@ -430,6 +517,9 @@ def train(
                     v += g
                     g = g + momentum * v if nesterov else v
                 w -= gamma * g
+            if max_norm is not None:
+                for W in Ws:
+                    W *= np.minimum(1, max_norm / np.maximum(np.linalg.norm(W, axis=0), 1e-30))
         ells = np.array(losses, float) if size == 1 else np.concatenate(losses, dtype=float)
         means.append(float(np.average(ells, weights=None if s is None else s[indices, 0])))
     for W, trained in zip(weights, Ws, strict=True):
@@ -440,13 +530,44 @@ def train(
 # -------------------------------------------------------------------------------------------- any composition
 
 
+def dropout_mask(seed: int, step: int, position: int, operation: int, n: int, rate: float) -> Array:
+    """Return what dropout multiplies n values with: 0 with probability `rate`, else 1 / (1 - rate).
+
+    It depends on the seed, on the step, on the sample's position in its batch and on the operation of the network's
+    program, by SplitMix64 (Steele, Lea and Flood, 2014; constants of Vigna's splitmix64.c). Each output of the
+    generator decides about two values.
+
+    Examples
+    --------
+    >>> dropout_mask(1, 0, 0, 0, 6, 0.5).tolist()
+    [2.0, 2.0, 2.0, 0.0, 2.0, 2.0]
+    """
+    gamma = 0x9E3779B97F4A7C15
+
+    def mix(z: int) -> int:
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    key = seed
+    for counter in (step, position, operation):
+        key = mix((key + gamma * (counter + 1)) % 2**64)
+    outputs = (mix((key + gamma * i) % 2**64) for i in range(1, n // 2 + 2))
+    halves = np.array([half for z in outputs for half in (z % 2**32, z >> 32)][:n])
+    return np.asarray((halves >= int(rate * 2**32)) / (1 - rate))
+
+
 def _apply(
-    layer: Layer, x: Array, parameters: Iterator[tuple[Array, Array | None, Array, Array]], psi: float | None
+    layer: Layer,
+    x: Array,
+    parameters: Iterator[tuple[Array, Array | None, Array, Array]],
+    psi: float | None,
+    masks: Iterator[Array] | None,
 ) -> tuple[Array, Backward]:
     """Return a layer's output, and the function that takes ∂ℓ/∂output to ∂ℓ/∂input.
 
     `parameters` yields W and b of the Dense layers, depth first and left to right, and two arrays that the
-    backward functions fill with ∂ℓ/∂W and ∂ℓ/∂b.
+    backward functions fill with ∂ℓ/∂W and ∂ℓ/∂b; `masks` the factors of the Dropout layers, None: there is no dropout.
     """
     if isinstance(layer, Dense):
         W, b, dW, db = next(parameters)
@@ -466,19 +587,23 @@ def _apply(
         a = activate(layer.name, x, layer.alpha)
         return a, lambda da: activation_vjp(layer.name, x, a, da, layer.alpha)
 
-    if isinstance(layer, Identity):
+    if isinstance(layer, Identity) or (isinstance(layer, Dropout) and masks is None):
         return x, lambda dy: dy
+
+    if isinstance(layer, Dropout) and masks is not None:
+        mask = next(masks)
+        return x * mask, lambda dy: dy * mask
 
     if isinstance(layer, Chain):  # y = f_m(… f_1(x)): the factors' backward functions in reverse order
         backwards = []
         for factor in layer.layers:
-            x, backward_factor = _apply(factor, x, parameters, psi)
+            x, backward_factor = _apply(factor, x, parameters, psi, masks)
             backwards.append(backward_factor)
         return x, lambda dy: reduce(lambda d, back: back(d), reversed(backwards), dy)
 
     if not isinstance(layer, Add | Concatenate):
         raise TypeError(f"unknown layer {layer!r}")
-    branches = [_apply(branch, x, parameters, psi) for branch in layer.layers]
+    branches = [_apply(branch, x, parameters, psi, masks) for branch in layer.layers]
     outputs = [output for output, _ in branches]
     # All branches read x, so ∂ℓ/∂x is the sum of what they give back.
     if isinstance(layer, Add):  # y = f(x) + g(x): each branch gets all of ∂ℓ/∂y
@@ -493,7 +618,7 @@ def _apply(
     return np.concatenate(outputs, axis=-1), backward_concatenate
 
 
-def _split_output(layer: Layer) -> tuple[Layer, str, float]:
+def _split_output(layer: Layer) -> tuple[Layer, str, float | None]:
     """Return the composition up to z_N, the name of its last activation f_N, and α."""
     if isinstance(layer, Chain):
         *head, last = layer.layers
@@ -505,7 +630,7 @@ def _split_output(layer: Layer) -> tuple[Layer, str, float]:
         return replace(layer, activation="identity"), layer.activation, layer.alpha
     if isinstance(layer, Activation):
         return Identity(), layer.name, layer.alpha
-    return layer, "identity", 0.01
+    return layer, "identity", None
 
 
 def network_forward(layer: Layer, weights: Arrays, biases: Biases, x: ArrayLike) -> Array:
@@ -521,21 +646,23 @@ def network_forward(layer: Layer, weights: Arrays, biases: Biases, x: ArrayLike)
     [4.0, 8.0]
     """
     parameters = iter(zip(weights, biases, weights, weights, strict=True))  # no gradients will be filled in
-    return _apply(layer, np.asarray(x, weights[0].dtype), parameters, None)[0]
+    return _apply(layer, np.asarray(x, weights[0].dtype), parameters, None, None)[0]
 
 
 def network_gradients(
     layer: Layer,
     weights: Arrays,
     biases: Biases,
-    loss: str,
+    loss: str | Loss,
     x: ArrayLike,
     y: ArrayLike,
     clip_delta: float | None = None,
+    masks: Arrays | None = None,
 ) -> tuple[Array, list[Array], list[Array | None]]:
     """Return ℓ, all ∂ℓ/∂W and all ∂ℓ/∂b (None without a bias) of any composition of layers.
 
-    The arguments are those of `network_forward`, and `clip_delta` is ψ. For samples (M, n), ℓ is (M,) and the
+    The arguments are those of `network_forward`, `clip_delta` is ψ, and `masks` are the factors of the Dropout layers,
+    depth first and left to right (None: there is no dropout). For samples (M, n), ℓ is (M,) and the
     gradients are sums over the samples.
 
     Examples
@@ -549,7 +676,8 @@ def network_gradients(
     inner, name, alpha = _split_output(layer)
     dW, db = [np.empty_like(W) for W in weights], [np.empty_like(W[0]) for W in weights]
     parameters = iter(zip(weights, biases, dW, db, strict=True))
-    z, back = _apply(inner, np.asarray(x, weights[0].dtype), parameters, clip_delta)
+    dropout = None if masks is None else iter(masks)
+    z, back = _apply(inner, np.asarray(x, weights[0].dtype), parameters, clip_delta, dropout)
     rows = _target_rows(loss, y, z.shape, z.dtype)
     ell, delta = loss_and_delta(loss, name, z, activate(name, z, alpha), rows, alpha)
     back(delta)

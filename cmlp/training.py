@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmlp._checks import check_count, check_name, check_number, numeric_array, shown
 from cmlp._run import Pass, Run, Samples, check_threads, make_update
+from cmlp.averaging import SWA
 from cmlp.data import ORDERS, check_row, check_targets, sample_order, split_validation
 from cmlp.optimizers import Optimizer, as_optimizer
 
@@ -68,7 +69,7 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean of ℓ, each sample's taken when it was visited.
+        Mean of ℓ, each sample's taken when it was visited, with dropout if there is any.
     validation_loss, validation_accuracy : list of float
         After the epoch; empty without validation (and accuracy for classifiers only).
     seconds : list of float
@@ -202,7 +203,12 @@ def fit(
     kept, held_out = _split(self, samples, validation)
     n_kept = len(samples.X) if kept is None else len(kept)
     threads = check_threads(n_threads)
-    update = make_update(new_optimizer, n_kept, batch_size, reduction, clip_delta, clip_value, clip_norm)
+    clipping = (clip_delta, clip_value, clip_norm)
+    update = make_update(new_optimizer, n_kept, batch_size, reduction, *clipping, self._dropout_seed())
+    if self._scaling.needed:
+        if not self._scaling.count.any():  # the first samples of all decide about the scale
+            self._scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
+        samples, held_out = self._scaled(samples), None if held_out is None else self._scaled(held_out)
     if optimizer is not None:
         self._set_optimizer(new_optimizer)
 
@@ -218,6 +224,7 @@ def fit(
                 visits = kept if visits is None else kept[visits]
             result = run.learn(visits, deadline)
             _raise_if_diverged(run, result, epoch, history)
+            run.average_epoch()
             self.n_epochs += 1
             monitored = _record(self, history, result, held_out, start)
             monitor.see(self, history, monitored)
@@ -284,9 +291,12 @@ def partial_fit(
     1.0
     """
     samples = self._check_samples(X, y, sample_weight)
-    update = make_update(self.optimizer, len(samples.X), batch_size, reduction, clip_delta, clip_value, clip_norm)
+    _check_stream(self)
+    clipping = (clip_delta, clip_value, clip_norm)
+    update = make_update(self.optimizer, len(samples.X), batch_size, reduction, *clipping, self._dropout_seed())
     run = Run(self, samples, update)
     run.save_state()
+    run.learn_scale()
     _raise_if_diverged(run, run.learn(), 0, None)
     return self
 
@@ -325,13 +335,19 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     if loss is not None:
         self.n_steps += 1
         return loss
-    row = check_row(x, self.n_inputs, self.dtype)[None]
+    _check_stream(self)
+    row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")[None]
     target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss, self.dtype)
     samples = Samples(row, labels=target) if target.dtype.kind == "i" else Samples(row, target)
-    run = Run(self, samples, make_update(self.optimizer, 1, clip_delta=clip_delta))
+    update = make_update(self.optimizer, 1, clip_delta=clip_delta, dropout_seed=self._dropout_seed())
+    run = Run(self, samples, update)
+    scale = [buffer.copy() for buffer in self._scaling.buffers]
+    run.learn_scale()
     result = run.learn()
-    if result.bad is not None:  # found before anything was updated
+    if result.bad is not None:  # found before any parameter was updated
         self.n_steps -= 1
+        for buffer, before in zip(self._scaling.buffers, scale, strict=True):
+            buffer[...] = before
         reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
         raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged", 0, sample, layer)
     return result.loss_sum
@@ -368,6 +384,13 @@ class _Monitor:
         """Take the best parameters back, if they were to be kept."""
         if self.best_parameters is not None:
             network._parameters[...] = self.best_parameters
+            if "iterate" in network._state:  # training goes on from there, as without an average
+                network._state["iterate"][...] = self.best_parameters
+
+
+def _check_stream(network: Network) -> None:
+    if isinstance(network.optimizer.averaging, SWA):
+        raise ValueError("averaging=SWA(...) is over the epochs of fit, but a stream has none: use cmlp.EMA(...)")
 
 
 def _check_callbacks(

@@ -11,14 +11,14 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cython cimport floating
 from libc.math cimport INFINITY, isfinite, sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_MOST_THREADS,
-    CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels, cmlp_network, cmlp_op, cmlp_run_team,
-    cmlp_table, cmlp_wait_for_team,
+    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
+    CMLP_MOST_THREADS, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels,
+    cmlp_mask_key, cmlp_network, cmlp_op, cmlp_run_team, cmlp_table, cmlp_wait_for_team,
 )
 
 cnp.import_array()
@@ -82,6 +82,15 @@ def activate(int activation, double alpha, const floating[::1] z, floating[::1] 
         k.activate(activation, a.shape[0], alpha, &z[0], &a[0])
 
 
+def standardize(const floating[:, ::1] X, const floating[::1] mean, const floating[::1] scale, floating[:, ::1] out):
+    """out (M, n) = (X - mean) ⊙ scale."""
+    cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
+    cdef ptrdiff_t r
+    with nogil:
+        for r in range(X.shape[0]):
+            k.standardize(X.shape[1], &X[r, 0], &mean[0], &scale[0], &out[r, 0])
+
+
 include "loops.pxi"
 
 
@@ -89,17 +98,28 @@ cdef class Update:
     """How gradients become steps: the settings of one training run.
 
     Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. With `adam` the
-    moments' decay rates are beta1 and beta2; else momentum and nesterov count.
+    moments' decay rates are beta1 and beta2; else momentum and nesterov count. `max_norm` limits the norm of every
+    unit's incoming weights; `average_decay` is d of the average over the steps, if one is kept; `dropout_seed` is for
+    the masks of the operations with dropout, None switches dropout off.
+
+    With `weighted_mean`, a batch's objective is that of scikit-learn, (Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c; `train` then
+    returns the sum over the batches of number of samples · objective, in it loss_scale · ℓ_c for ℓ_c. With `eps_hat`,
+    Adam's ε is added to √v as it is, not to √v̂ (Kingma and Ba, end of section 2).
     """
     cdef Settings settings
 
     def __init__(self, *, ptrdiff_t batch_size=1, bint mean=True, double clip_delta=INFINITY,
                  double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, double momentum=0.0,
-                 bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0):
+                 bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0,
+                 double l1=0.0, double max_norm=INFINITY, average_decay=None, dropout_seed=None,
+                 bint weighted_mean=False, double alpha=0.0, double loss_scale=1.0, bint eps_hat=False):
         self.settings = Settings(
             batch_size=batch_size, mean=mean, nesterov=nesterov, adam=adam, clip_delta=clip_delta,
             clip_value=clip_value, clip_norm=clip_norm, momentum=momentum, weight_decay=weight_decay, beta1=beta1,
-            beta2=beta2, eps=eps)
+            beta2=beta2, eps=eps, l1=l1, max_norm=max_norm,
+            average_decay=-1.0 if average_decay is None else average_decay,
+            dropout=dropout_seed is not None, seed=0 if dropout_seed is None else dropout_seed,
+            weighted_mean=weighted_mean, alpha=alpha, loss_scale=loss_scale, eps_hat=eps_hat)
 
     @property
     def batch_size(self):
@@ -117,11 +137,17 @@ cdef class Update:
         return self.settings.weight_decay
 
     @property
+    def l1(self):
+        """λ₁."""
+        return self.settings.l1
+
+    @property
     def is_plain(self):
         """Whether one sample's δ can go straight into the weights, without a gradient buffer."""
         cdef Settings *u = &self.settings
         return (u.batch_size == 1 and not u.adam and u.momentum == 0.0 and u.weight_decay == 0.0
-                and u.clip_value == INFINITY and u.clip_norm == INFINITY)
+                and u.clip_value == INFINITY and u.clip_norm == INFINITY and u.l1 == 0.0 and u.max_norm == INFINITY
+                and u.average_decay < 0.0 and not u.dropout and u.alpha == 0.0 and not u.weighted_mean)
 
 
 cdef class Program:
@@ -136,6 +162,8 @@ cdef class Program:
     output : int
         Where ŷ lies in the activation buffer.
     loss : int
+    loss_parameter : float
+        δ of huber, q of quantile, the label smoothing of cross_entropy.
     fused : bool
         The last operation's activation and the loss are a natural pair: the loss gives δ itself.
     in_blocks : bool
@@ -146,12 +174,12 @@ cdef class Program:
 
     def __cinit__(self, ops, *, ptrdiff_t n_inputs, ptrdiff_t n_outputs, ptrdiff_t n_activations,
                   ptrdiff_t n_parameters, ptrdiff_t n_deltas, ptrdiff_t width, ptrdiff_t x_stride, ptrdiff_t output,
-                  int loss, bint fused, bint in_blocks):
+                  int loss, double loss_parameter, bint fused, bint in_blocks):
         self.net = Net(
-            ops=<cmlp_op *> calloc(len(ops), sizeof(cmlp_op)), n_ops=len(ops), loss=loss, fused=fused,
-            in_blocks=in_blocks, n_inputs=n_inputs, n_outputs=n_outputs, n_activations=n_activations,
-            n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride, output=output, k=NULL,
-            size=0)
+            ops=<cmlp_op *> calloc(len(ops), sizeof(cmlp_op)), n_ops=len(ops), loss=loss,
+            loss_parameter=loss_parameter, fused=fused, in_blocks=in_blocks, n_inputs=n_inputs, n_outputs=n_outputs,
+            n_activations=n_activations, n_parameters=n_parameters, n_deltas=n_deltas, width=width, x_stride=x_stride,
+            output=output, k=NULL, size=0)
         if self.net.ops == NULL:
             raise MemoryError("no memory for the program's operations")
         for i, op in enumerate(ops):
@@ -159,7 +187,7 @@ cdef class Program:
                 kind=op.kind, activation=op.activation, layout=op.layout, accumulate=op.accumulate,
                 input_gradient=op.input_gradient, fused=op.fused, n_in=op.n_in, n_out=op.n_out, in_=op.source,
                 z=op.z, out=op.out, nonzero_in=op.nonzero_in, nonzero_out=op.nonzero_out, weights=op.weights, ld=op.ld,
-                biases=op.biases, delta=op.delta, alpha=op.alpha)
+                biases=op.biases, delta=op.delta, alpha=op.alpha, dropout=op.dropout)
 
     def __dealloc__(self):
         free(self.net.ops)
@@ -208,13 +236,15 @@ cdef class Program:
     def train(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
               const int64_t[::1] labels, const int64_t[::1] order, const double[::1] weights,
               const double[::1] rates, ptrdiff_t first_step, Update update, floating[::1] velocity,
-              floating[::1] squares, floating[::1] gradient, floating[::1] workspace, int n_threads=1):
+              floating[::1] squares, floating[::1] gradient, floating[::1] workspace, int n_threads=1,
+              floating[::1] average=None):
         """One epoch, or one chunk of it, in place.
 
         Y (M, n_outputs) or labels (M,), the other None; order: indices to visit, or None for 0..M-1; weights
         (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; velocity,
         squares: the optimiser's state, None if it has none; gradient: None if `update.is_plain`; workspace: for
-        min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are divided among threads.
+        min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are divided among threads. average: follows the
+        parameters, if not None.
 
         Returns
         -------
@@ -241,6 +271,7 @@ cdef class Program:
         job.state.velocity = NULL if velocity is None else <char *> &velocity[0]
         job.state.squares = NULL if squares is None else <char *> &squares[0]
         job.state.gradient = NULL if gradient is None else <char *> &gradient[0]
+        job.state.average = NULL if average is None else <char *> &average[0]
         job.result.bad = -1
         set_samples(&s, X, Y, labels, weights)
         if order is not None:
@@ -305,7 +336,10 @@ cdef class Program:
 
     def evaluate(self, const floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
                  const int64_t[::1] labels, const double[::1] weights, floating[::1] workspace):
-        """Σ s_c ℓ_c and Σ s_c [decision of sample c is right] (arg max, or every ŷ_i on y_i's side of ½)."""
+        """Σ s_c ℓ_c and Σ s_c [decision of sample c is right].
+
+        The decision is the arg max for classes, otherwise it is on which side of ½ (hinge: of 0) every ŷ_i is.
+        """
         cdef Net net = self.at_work(sizeof(floating))
         cdef ptrdiff_t c, r, size = sizeof(floating), n = net.n_outputs
         cdef double loss = 0.0, correct = 0.0
@@ -320,17 +354,22 @@ cdef class Program:
             for c in range(s.n):
                 r = c % CMLP_ROWS_AT_ONCE
                 if r == 0:
-                    forward_rows(&net, &params[0], &s, c, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), &w)
+                    forward_rows(&net, &params[0], &s, c, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), &w,
+                                 NULL)
                 activations = w.activations + r * net.n_activations * size
                 loss += weight_of(&s, c) * run_loss(&net, &s, c, &X[c, 0], 1.0, activations,
                                                     w.errors + r * net.n_activations * size)
                 a = <const floating *> activations + net.output
                 if s.Y != NULL:
                     y = (<const floating *> s.Y) + c * n
-                if net.loss == CMLP_CROSS_ENTROPY:
-                    correct += weight_of(&s, c) * (arg_max(a, n) == (s.labels[c] if y == NULL else arg_max(y, n)))
+                if s.labels != NULL:
+                    correct += weight_of(&s, c) * (arg_max(a, n) == s.labels[c])
+                elif net.loss == CMLP_CROSS_ENTROPY:
+                    correct += weight_of(&s, c) * (arg_max(a, n) == arg_max(y, n))
                 elif net.loss == CMLP_BINARY_CROSS_ENTROPY:
-                    correct += weight_of(&s, c) * same_side(a, y, n)
+                    correct += weight_of(&s, c) * same_side(a, y, 0.5, n)
+                elif net.loss == CMLP_HINGE:
+                    correct += weight_of(&s, c) * same_side(a, y, 0.0, n)
         return loss, correct
 
 
@@ -345,15 +384,30 @@ cdef class OneRow:
     rate : float
         γ of plain SGD, if it is constant; NaN otherwise: then `learn` always returns None.
     """
-    cdef object program, parameters, workspace  # what the pointers below point into
+    cdef object program, parameters, workspace, scaling  # what the pointers below point into
+    cdef object before  # the scaling before a step that may fail
     cdef Net net
     cdef void *params
+    cdef double *count  # of the scaling: N, μ, S, and μ and 1/σ as the network's type
+    cdef double *means
+    cdef double *squares
+    cdef void *mean  # NULL: x is not standardised
+    cdef void *scale
     cdef Workspace w
     cdef bint is_double
     cdef int type_number
     cdef public double rate
 
-    def __init__(self, Program program, cnp.ndarray parameters, cnp.ndarray workspace):
+    def __init__(self, Program program, cnp.ndarray parameters, cnp.ndarray workspace, scaling=None):
+        """scaling: the live arrays of a cmlp.scaling.Scaling that standardises, or None."""
+        self.scaling = scaling
+        self.before = None if scaling is None else [array.copy() for array in scaling]
+        self.mean = self.scale = NULL
+        if scaling is not None:
+            self.count, self.means, self.squares = (
+                <double *> cnp.PyArray_DATA(scaling[0]), <double *> cnp.PyArray_DATA(scaling[1]),
+                <double *> cnp.PyArray_DATA(scaling[2]))
+            self.mean, self.scale = cnp.PyArray_DATA(scaling[3]), cnp.PyArray_DATA(scaling[4])
         self.program = program
         self.parameters = parameters
         self.workspace = workspace
@@ -375,12 +429,24 @@ cdef class OneRow:
         cdef const void *data = cnp.PyArray_DATA(array)
         return data if self.net.k.first_nonfinite(n, data) < 0 else NULL
 
+    cdef const void *standardized(self, const void *x) noexcept:
+        """x (n_inputs,) as the layers want it."""
+        if self.mean == NULL:
+            return x
+        self.net.k.standardize(self.net.n_inputs, x, self.mean, self.scale, self.w.x)
+        return self.w.x
+
+    cdef void copy_scaling(self, object source, object target):
+        for from_array, to_array in zip(source, target):
+            memcpy(cnp.PyArray_DATA(to_array), cnp.PyArray_DATA(from_array), cnp.PyArray_NBYTES(to_array))
+
     def predict(self, x):
         """ŷ (n_outputs,) of x (n_inputs,), or None."""
         self.net.k = cmlp_table(_level, self.is_double)
         cdef const void *data = self.data_of(x, self.net.n_inputs)
         if data == NULL:
             return None
+        data = self.standardized(data)
         cdef cnp.npy_intp shape = self.net.n_outputs
         out = cnp.PyArray_EMPTY(1, &shape, self.type_number, 0)
         run_forward(&self.net, self.params, data, self.w.activations, 0)
@@ -396,6 +462,7 @@ cdef class OneRow:
         cdef int64_t label
         cdef ptrdiff_t n_clipped = 0
         cdef Samples s
+        cdef bint finite = True
         if data == NULL or not self.rate > 0.0:
             return None
         if clip_delta is not None:
@@ -403,17 +470,16 @@ cdef class OneRow:
                 return None
             psi = clip_delta
         memset(&s, 0, sizeof(Samples))
-        s.X = <const char *> data
         s.n = 1
-        if self.net.loss == CMLP_CROSS_ENTROPY:
+        if self.net.loss == CMLP_CROSS_ENTROPY or (self.net.loss == CMLP_HINGE and self.net.n_outputs > 1):
             if type(y) is not int or not 0 <= y < self.net.n_outputs:
                 return None
             label = y
             s.labels = &label
-        elif self.net.loss == CMLP_BINARY_CROSS_ENTROPY:
-            if self.net.n_outputs != 1 or type(y) not in (int, float) or not 0 <= y <= 1:
+        elif self.net.loss in (CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE):
+            if self.net.n_outputs != 1 or type(y) not in (int, float) or not is_target(self.net.loss, y):
                 return None
-        if self.net.loss != CMLP_CROSS_ENTROPY:
+        if s.labels == NULL:
             if self.net.n_outputs == 1 and type(y) in (int, float) and -1e30 < y < 1e30:
                 as_double = y
                 as_float = <float> as_double
@@ -422,8 +488,18 @@ cdef class OneRow:
                 s.Y = <const char *> self.data_of(y, self.net.n_outputs)
             if s.Y == NULL:
                 return None
-        loss = learn(&self.net, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
-        return loss if isfinite(loss) else None  # nothing was learnt then
+        if self.mean != NULL:
+            self.copy_scaling(self.scaling, self.before)
+            finite = self.net.k.learn_scale(self.net.n_inputs, data, self.count, self.means, self.squares, self.mean,
+                                            self.scale)
+        s.X = <const char *> self.standardized(data)
+        if finite:
+            loss = learn(&self.net, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
+            if isfinite(loss):
+                return loss
+        if self.mean != NULL:  # no parameter has changed
+            self.copy_scaling(self.before, self.scaling)
+        return None
 
 
 # What a capsule holds: the public part (cmlp.h) first, then what its functions need.
@@ -432,12 +508,21 @@ cdef struct Embedded:
     Net net
     Workspace w
     void *params
+    const void *mean  # NULL: x is not standardised
+    const void *scale
     PyObject *keeps  # a tuple of what the pointers point into
+
+
+cdef const void *embedded_input(const Embedded *e, const void *x) noexcept nogil:
+    if e.mean == NULL:
+        return x
+    e.net.k.standardize(e.net.n_inputs, x, e.mean, e.scale, e.w.x)
+    return e.w.x
 
 
 cdef void embedded_predict(const cmlp_network *network, const void *x, void *y) noexcept nogil:
     cdef const Embedded *e = <const Embedded *> network
-    run_forward(&e.net, e.params, x, e.w.activations, 0)
+    run_forward(&e.net, e.params, embedded_input(e, x), e.w.activations, 0)
     memcpy(y, e.w.activations + e.net.output * e.net.size, e.net.n_outputs * e.net.size)
 
 
@@ -447,7 +532,7 @@ cdef double embedded_learn(const cmlp_network *network, const void *x, const voi
     cdef ptrdiff_t n_clipped = 0
     cdef Samples s
     memset(&s, 0, sizeof(Samples))
-    s.X = <const char *> x
+    s.X = <const char *> embedded_input(e, x)
     s.Y = <const char *> y
     s.n = 1
     if y == NULL:
@@ -461,8 +546,11 @@ cdef void free_embedded(object capsule) noexcept:
     free(e)
 
 
-def embed(Program program, cnp.ndarray parameters, cnp.ndarray workspace):
-    """A capsule with a `cmlp_network *` (cmlp.h) over these parameters, computing in this workspace."""
+def embed(Program program, cnp.ndarray parameters, cnp.ndarray workspace, scaling=None):
+    """A capsule with a `cmlp_network *` (cmlp.h) over these parameters, computing in this workspace.
+
+    scaling: live arrays (mean, scale), each (n_inputs,), with which x is standardised, or None.
+    """
     cdef Embedded *e = <Embedded *> calloc(1, sizeof(Embedded))
     if e == NULL:
         raise MemoryError("no memory for a capsule")
@@ -470,12 +558,14 @@ def embed(Program program, cnp.ndarray parameters, cnp.ndarray workspace):
     e.net = program.at_work(sizeof(double) if is_double else sizeof(float))
     e.w = split(&e.net, <char *> cnp.PyArray_DATA(workspace), 1, 1)
     e.params = cnp.PyArray_DATA(parameters)
+    if scaling is not None:
+        e.mean, e.scale = cnp.PyArray_DATA(scaling[0]), cnp.PyArray_DATA(scaling[1])
     e.public_part.n_inputs = e.net.n_inputs
     e.public_part.n_outputs = e.net.n_outputs
     e.public_part.is_double = is_double
     e.public_part.predict = embedded_predict
     e.public_part.learn = embedded_learn
-    keeps = (program, parameters, workspace)
+    keeps = (program, parameters, workspace, scaling)
     Py_INCREF(keeps)
     e.keeps = <PyObject *> keeps
     return PyCapsule_New(e, CMLP_CAPSULE, free_embedded)
@@ -502,9 +592,16 @@ cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n) noexcept nogil:
     return best
 
 
-cdef bint same_side(const floating *a, const floating *y, ptrdiff_t n) noexcept nogil:
+cdef bint is_target(int loss, object y):
+    """Whether a number is in the range of the targets of binary_cross_entropy, poisson or hinge."""
+    if loss == CMLP_BINARY_CROSS_ENTROPY:
+        return 0 <= y <= 1
+    return y >= 0 if loss == CMLP_POISSON else y in (-1, 0, 1)
+
+
+cdef bint same_side(const floating *a, const floating *y, floating border, ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t i
     for i in range(n):
-        if (a[i] > 0.5) != (y[i] > 0.5):
+        if (a[i] > border) != (y[i] > border):
             return False
     return True

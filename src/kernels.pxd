@@ -1,12 +1,12 @@
 # The C border, kernels/kernels.h, for Cython.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
     enum: CMLP_ROWS_AT_ONCE
-    const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY
+    const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
 
     ctypedef struct cmlp_op:
         int kind, activation, layout, accumulate, input_gradient, fused
@@ -14,13 +14,15 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t in_ "in"
         ptrdiff_t z, out, nonzero_in, nonzero_out
         ptrdiff_t weights, ld, biases, delta
-        double alpha
+        double alpha, dropout
+
+    uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) noexcept
 
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
         ptrdiff_t (*backward)(const cmlp_op *, const void *, void *, double, double, const void *, const void *,
                               void *, void *) noexcept nogil
-        double (*loss)(int, int, ptrdiff_t, const void *, const void *, const void *, int64_t, double,
+        double (*loss)(int, double, int, ptrdiff_t, const void *, const void *, const void *, int64_t, double,
                        void *) noexcept nogil
         void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         void (*clip)(ptrdiff_t, void *, double) noexcept nogil
@@ -41,6 +43,12 @@ cdef extern from "kernels/kernels.h" nogil:
                                const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*adam_step)(ptrdiff_t, void *, void *, void *, const void *, double, double, double, double, double,
                           double) noexcept nogil
+        void (*add_signs)(ptrdiff_t, void *, const void *, double) noexcept nogil
+        void (*limit_norms)(const cmlp_op *, void *, double, ptrdiff_t, ptrdiff_t) noexcept nogil
+        void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil
+        void (*drop)(ptrdiff_t, uint64_t, double, void *) noexcept nogil
+        void (*standardize)(ptrdiff_t, const void *, const void *, const void *, void *) noexcept nogil
+        int (*learn_scale)(ptrdiff_t, const void *, double *, double *, double *, void *, void *) noexcept nogil
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept

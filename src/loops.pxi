@@ -5,6 +5,7 @@
 cdef struct Net:
     cmlp_op *ops
     int n_ops, loss
+    double loss_parameter
     bint fused, in_blocks
     ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride, output
     const cmlp_kernels *k
@@ -14,8 +15,11 @@ cdef struct Net:
 # How gradients become steps; see the class Update.
 cdef struct Settings:
     ptrdiff_t batch_size
-    bint mean, nesterov, adam
-    double clip_delta, clip_value, clip_norm, momentum, weight_decay, beta1, beta2, eps
+    bint mean, nesterov, adam, weighted_mean, eps_hat
+    double clip_delta, clip_value, clip_norm, momentum, weight_decay, alpha, loss_scale, beta1, beta2, eps
+    double l1, max_norm, average_decay
+    bint dropout
+    uint64_t seed  # of the dropout masks
 
 
 # The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL; visited in order,
@@ -41,6 +45,7 @@ cdef struct State:
     char *velocity  # momentum, or Adam's first moment
     char *squares  # Adam's second moment
     char *gradient
+    char *average  # of the parameters over the steps
 
 
 # Where one call computes: `rows` samples at a time.
@@ -104,7 +109,7 @@ cdef double run_loss(const Net *p, const Samples *s, ptrdiff_t c, const void *x,
         z = x
     if s.Y != NULL:
         y = s.Y + c * p.n_outputs * p.size
-    return p.k.loss(p.loss, p.fused, p.n_outputs, z, activations + p.output * p.size, y,
+    return p.k.loss(p.loss, p.loss_parameter, p.fused, p.n_outputs, z, activations + p.output * p.size, y,
                     s.labels[c] if s.labels != NULL else -1, weight, errors + p.output * p.size)
 
 
@@ -193,6 +198,7 @@ cdef struct Job:
     ptrdiff_t rows_at_once
     double *losses  # (rows_at_once,)
     double scale  # of the gradient, from clip_norm
+    double penalty  # ½ α Σ‖W‖² before the present batch
     char *out  # predictions (M, n_outputs)
     ptrdiff_t n_clipped[CMLP_MOST_THREADS]
     Result result
@@ -203,9 +209,24 @@ cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, int thread, int n_threads) 
     return min(n, ((n + granule - 1) // granule * thread // n_threads) * granule)
 
 
+cdef void drop_rows(const Job *job, int i, ptrdiff_t start, ptrdiff_t from_row, ptrdiff_t to_row,
+                    char *values) noexcept nogil:
+    """Dropout of operation i in rows of the activations, or, the same elements, in their errors."""
+    cdef const Net *p = job.p
+    cdef ptrdiff_t r, t, position
+    for r in range(from_row, to_row):
+        t = job.rates.first_step + (start + r) // job.u.batch_size
+        position = (start + r) % job.u.batch_size
+        p.k.drop(p.ops[i].n_out, cmlp_mask_key(job.u.seed, t, position, i), p.ops[i].dropout,
+                 values + (r * p.n_activations + p.ops[i].out) * p.size)
+
+
 cdef void forward_rows(const Net *p, const void *params, const Samples *s, ptrdiff_t start, ptrdiff_t from_row,
-                       ptrdiff_t to_row, const Workspace *w) noexcept nogil:
-    """Copies rows from_row..to_row-1 of the samples at `start`, and runs them forward at once."""
+                       ptrdiff_t to_row, const Workspace *w, const Job *dropout) noexcept nogil:
+    """Copies rows from_row..to_row-1 of the samples at `start`, and runs them forward at once.
+
+    With the job that they are learnt in as `dropout`, layers that drop out do so.
+    """
     cdef ptrdiff_t r
     cdef int i
     for r in range(from_row, to_row):
@@ -214,6 +235,8 @@ cdef void forward_rows(const Net *p, const void *params, const Samples *s, ptrdi
     for i in range(p.n_ops):
         p.k.batch_forward(&p.ops[i], params, to_row - from_row, w.x + from_row * p.x_stride * p.size, p.x_stride,
                           w.activations + from_row * p.n_activations * p.size, p.n_activations)
+        if dropout != NULL and p.ops[i].dropout > 0.0:
+            drop_rows(dropout, i, start, from_row, to_row, w.activations)
 
 
 cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t from_row, ptrdiff_t to_row, double scale,
@@ -226,7 +249,7 @@ cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t from_row, ptrdiff_t to
     cdef int i
     if from_row >= to_row:
         return
-    forward_rows(p, job.state.params, job.s, start, from_row, to_row, w)
+    forward_rows(p, job.state.params, job.s, start, from_row, to_row, w, job if job.u.dropout else NULL)
     for r in range(from_row, to_row):
         c = sample_at(job.s, start + r)
         job.losses[r] = run_loss(p, job.s, c, w.x + r * p.x_stride * p.size, weight_of(job.s, c),
@@ -236,6 +259,8 @@ cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t from_row, ptrdiff_t to
     if not finite:
         return
     for i in range(p.n_ops - 1, -1, -1):
+        if job.u.dropout and p.ops[i].dropout > 0.0:
+            drop_rows(job, i, start, from_row, to_row, w.errors)
         job.n_clipped[thread] += p.k.batch_errors(
             &p.ops[i], job.state.params, scale, job.u.clip_delta, to_row - from_row, w.activations + at,
             w.errors + at, p.n_activations, w.deltas + from_row * p.n_deltas * p.size, p.n_deltas,
@@ -284,18 +309,72 @@ cdef void step_slice(Job *job, ptrdiff_t at, ptrdiff_t n, ptrdiff_t t, double de
         c1 = 1.0 - u.beta1 ** (job.rates.first_step + t + 1)
         c2 = sqrt(1.0 - u.beta2 ** (job.rates.first_step + t + 1))
         p.k.adam_step(count, job.state.params + offset, velocity, job.state.squares + offset,
-                      job.state.gradient + offset, job.scale, rate * c2 / c1, u.beta1, u.beta2, u.eps * c2, decay)
+                      job.state.gradient + offset, job.scale, rate * c2 / c1, u.beta1, u.beta2,
+                      u.eps if u.eps_hat else u.eps * c2, decay)
     else:
         p.k.sgd_step(count, job.state.params + offset, velocity, job.state.gradient + offset, job.scale, rate,
                      u.momentum, u.nesterov, decay)
 
 
-cdef void step(Job *job, ptrdiff_t t, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
-    """Clips the gradient by value, then by global norm, and takes step t of this call."""
+cdef double batch_weight(const Job *job, ptrdiff_t start, ptrdiff_t stop) noexcept nogil:
+    """What the sums over a batch are divided by: Σ s_c if `weighted_mean`, else the number of samples."""
+    cdef double total = 0.0
+    cdef ptrdiff_t i
+    if not job.u.weighted_mean or job.s.weights == NULL:
+        return stop - start
+    for i in range(start, stop):
+        total += job.s.weights[sample_at(job.s, i)]
+    return total
+
+
+cdef ptrdiff_t n_weights(const cmlp_op *op) noexcept nogil:
+    """Elements of a dense operation's W, its padding included."""
+    return op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out)
+
+
+cdef double penalty(const Net *p, const char *params, double alpha) noexcept nogil:
+    """½ α Σ‖W‖²."""
+    cdef double squares = 0.0
+    cdef int i
+    for i in range(p.n_ops):
+        if p.ops[i].kind == CMLP_DENSE:
+            squares += p.k.sum_of_squares(n_weights(&p.ops[i]), params + p.ops[i].weights * p.size)
+    return 0.5 * alpha * squares
+
+
+cdef void add_l1(Job *job, ptrdiff_t at, ptrdiff_t n, int thread, int n_threads) noexcept nogil:
+    """g ← g + λ₁ sign(w) for the thread's share of n weights from `at` on; the optimiser multiplies g by job.scale."""
+    cdef ptrdiff_t first = share(n, 64, thread, n_threads)
+    cdef ptrdiff_t offset = (at + first) * job.p.size
+    job.p.k.add_signs(share(n, 64, thread + 1, n_threads) - first, job.state.gradient + offset,
+                      job.state.params + offset, job.u.l1 / job.scale)
+
+
+cdef void limit_norms(Job *job, int thread, int n) noexcept nogil:
+    """Scales the incoming weights of the thread's units down to the norm that they may have."""
+    cdef const cmlp_op *op
+    cdef int i
+    for i in range(job.p.n_ops):
+        op = &job.p.ops[i]
+        if op.kind == CMLP_DENSE:
+            job.p.k.limit_norms(op, job.state.params, job.u.max_norm, share(op.n_out, 16, thread, n),
+                                share(op.n_out, 16, thread + 1, n))
+
+
+cdef void average_slice(Job *job, ptrdiff_t t, int thread, int n) noexcept nogil:
+    """Brings the thread's share of the average up to date after step t; the first step of all starts it."""
+    cdef ptrdiff_t first = share(job.p.n_parameters, 64, thread, n)
+    cdef ptrdiff_t count = share(job.p.n_parameters, 64, thread + 1, n) - first
+    cdef double decay = job.u.average_decay if job.rates.first_step + t > 0 else 0.0
+    job.p.k.average(count, job.state.average + first * job.p.size, job.state.params + first * job.p.size, decay)
+
+
+cdef void step(Job *job, ptrdiff_t t, double weight, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+    """Clips the gradient by value, then by global norm, and takes step t of this call; weight: the batch's."""
     cdef const Net *p = job.p
     cdef const Settings *u = job.u
     cdef const cmlp_op *op
-    cdef double norm
+    cdef double norm, decay = u.weight_decay + (u.alpha / weight if weight > 0.0 else 0.0)
     cdef int i
     if u.clip_value != INFINITY or u.clip_norm != INFINITY:
         if thread == 0:
@@ -304,28 +383,33 @@ cdef void step(Job *job, ptrdiff_t t, int thread, int n, cmlp_barrier *barrier) 
             norm = sqrt(p.k.sum_of_squares(p.n_parameters, job.state.gradient))
             job.scale = u.clip_norm / norm if norm > u.clip_norm else 1.0
         cmlp_wait_for_team(barrier)
-    if u.weight_decay == 0.0:
+    if decay == 0.0 and u.l1 == 0.0:
         step_slice(job, 0, p.n_parameters, t, 0.0, thread, n)
         return
-    for i in range(p.n_ops):  # λ acts on weights, not on biases
+    for i in range(p.n_ops):  # λ, λ₁ and α act on weights, not on biases
         op = &p.ops[i]
         if op.kind == CMLP_DENSE:
-            step_slice(job, op.weights, op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out), t, u.weight_decay,
-                       thread, n)
+            if u.l1 != 0.0:
+                add_l1(job, op.weights, n_weights(op), thread, n)
+            step_slice(job, op.weights, n_weights(op), t, decay, thread, n)
             if op.biases >= 0:
                 step_slice(job, op.biases, op.n_out, t, 0.0, thread, n)
 
 
-cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, int thread, int n,
+cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, double weight, int thread, int n,
                       cmlp_barrier *barrier) noexcept nogil:
     """The gradient of a batch; False if a loss is not finite. A single sample goes by the kernels for one."""
     cdef ptrdiff_t rows
-    cdef double scale = 1.0 / (stop - start) if job.u.mean else 1.0
+    cdef double scale = 1.0
+    if job.u.mean:
+        scale = 1.0 / weight if weight > 0.0 else 0.0
     if thread == 0:
         memset(job.state.gradient, 0, job.p.n_parameters * job.p.size)
-    if job.u.batch_size == 1:
+        if job.u.alpha > 0.0:
+            job.penalty = penalty(job.p, job.state.params, job.u.alpha)
+    if job.u.batch_size == 1 and not job.u.dropout:
         if thread == 0:
-            job.losses[0] = learn(job.p, job.state.params, job.state.gradient, 1.0, job.u.clip_delta, job.s,
+            job.losses[0] = learn(job.p, job.state.params, job.state.gradient, scale, job.u.clip_delta, job.s,
                                   sample_at(job.s, start), job.w, &job.n_clipped[0])
         return count_losses(job, start, 1, thread)
     while start < stop:
@@ -344,12 +428,23 @@ cdef void train_in_batches(void *context, int thread, int n, cmlp_barrier *barri
     """Any optimiser, any batch size: the gradient of a batch, then a step."""
     cdef Job *job = <Job *> context
     cdef ptrdiff_t t = 0, start = 0, stop
+    cdef double before, weight
     while start < job.s.n:
         stop = min(start + job.u.batch_size, job.s.n)
-        if not learn_batch(job, start, stop, thread, n, barrier):
+        weight = batch_weight(job, start, stop)
+        before = job.result.loss if thread == 0 else 0.0
+        if not learn_batch(job, start, stop, weight, thread, n, barrier):
             return
-        step(job, t, thread, n, barrier)
+        if thread == 0 and job.u.weighted_mean and weight > 0.0:  # its mean loss, once for each of its samples
+            job.result.loss = before + (
+                (job.result.loss - before) * job.u.loss_scale + job.penalty) * (stop - start) / weight
+        step(job, t, weight, thread, n, barrier)
         cmlp_wait_for_team(barrier)
+        if job.u.max_norm != INFINITY:
+            limit_norms(job, thread, n)
+            cmlp_wait_for_team(barrier)
+        if job.state.average != NULL:
+            average_slice(job, t, thread, n)
         start = stop
         t += 1
 
@@ -367,7 +462,7 @@ cdef void predict_rows(void *context, int thread, int n, cmlp_barrier *barrier) 
             run_forward(p, job.state.params, job.s.X + at * p.n_inputs * p.size,
                         job.w.activations + first * p.n_activations * p.size, 0)
         else:
-            forward_rows(p, job.state.params, job.s, at - first, first, first + rows, job.w)
+            forward_rows(p, job.state.params, job.s, at - first, first, first + rows, job.w, NULL)
         for r in range(rows):
             memcpy(job.out + (at + r) * p.n_outputs * p.size,
                    job.w.activations + ((first + r) * p.n_activations + p.output) * p.size, p.n_outputs * p.size)

@@ -82,6 +82,35 @@ def test_learn_does_what_learn_one_does(dtype):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        ("hinge", 2),
+        ("hinge", [-1, 1, 1]),
+        ("poisson", [0, 3, 1]),
+        ("absolute_error", [0, 3, -1]),
+        (cmlp.losses.Huber(0.25), [0, 3, -1]),
+        (cmlp.losses.Quantile(0.75), [0, 3, -1]),
+        (cmlp.losses.CrossEntropy(0.125), 2),
+        (cmlp.losses.CrossEntropy(0.125), [0.5, 0, 0.5]),
+    ],
+    ids=str,
+)
+def test_learn_knows_every_loss_and_its_parameter(loss, y, dtype):
+    options = {"activation": "silu", "loss": loss, "dtype": dtype, "seed": 0, "optimizer": cmlp.SGD(0.1)}
+    network, other = (cmlp.MLP([5, 8, 3], **options) for _ in range(2))
+    capsule = network.capsule()
+    x = np.random.default_rng(0).standard_normal(5).astype(dtype)
+    row, label = (None, y) if isinstance(y, int) else (np.array(y, dtype), -1)
+    for _ in range(3):
+        address_of_y = None if row is None else row.ctypes.data
+        loss_in_c = in_c(capsule).learn(address(capsule), x.ctypes.data, address_of_y, label, 0.1, np.inf)
+        assert loss_in_c == other.learn_one(x, y)
+    for mine, theirs in zip(network.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_the_capsule_keeps_what_it_needs_alive():
     network = cmlp.MLP([5, 8, 3], seed=0)
     x = np.ones(5, "float32")

@@ -311,6 +311,16 @@ def test_models_made_in_python_take_the_columns_as_they_come(capsys):
     assert capsys.readouterr().out == "prediction\n"
 
 
+def test_a_model_of_hinge_predicts_classes_but_no_probabilities(capsys):
+    net = cmlp.MLP([2, 3], loss="hinge", dtype="float64", seed=0)
+    net.save("net")
+    write_table("t.csv", ["a", "b"], [(1, 2), (3, -4)])
+    assert main(["predict", "net", "t.csv"]) == 0
+    rows = capsys.readouterr().out.split()
+    assert rows == ["prediction", *map(str, net.predict_class([[1, 2], [3, -4]]))]
+    assert "predicts scores, not probabilities" in error_of(capsys, "predict", "net", "t.csv", "--proba")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [

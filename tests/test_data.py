@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from cmlp._checks import numeric_array
 from cmlp.data import check_inputs, check_row, check_targets, check_weights, sample_order, split_validation
+from cmlp.losses import CrossEntropy, Huber
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
 FLOATS = [F32, F64]
@@ -514,7 +515,43 @@ BAD_TARGETS = {
     "row of zeros": ([[0, 0, 0], [1, 0, 0]], 3, "cross_entropy", ValueError, "y sums to 0 in row 0"),
     "huge rows": (np.full((2, 3), 1e38), 3, "cross_entropy", ValueError, r"y is 1e\+38 at row 0, column 0"),
     "loss": ([0, 1], 1, "mse", ValueError, "unknown loss 'mse'"),
+    "negative count": (
+        [[1, 0], [2, -3]],
+        2,
+        "poisson",
+        ValueError,
+        r"y is -3.0 at row 1, column 1, expected numbers >= 0",
+    ),
+    "half a sign": ([1, 0.5], 1, "hinge", ValueError, r"y is 0.5 at row 1, column 0, expected -1 or 1"),
+    "0 and -1": ([0, -1], 1, "hinge", ValueError, r"y holds 0 and is -1 at row 1, column 0: write no as 0 or as -1"),
+    "two of two": ([[1, 0], [1, 1]], 2, "hinge", ValueError, r"y has 2 ones in row 1, expected one-hot.* 2 \* y - 1"),
+    "none of two": ([[1, 0], [0, 0]], 2, "hinge", ValueError, "y has 0 ones in row 1, expected one-hot"),
+    "sign for index": ([1, -1], 2, "hinge", ValueError, "y is -1 at index 1, expected class indices 0 ... 1"),
+    "column for rows": ([1, 2], 2, "huber", ValueError, r"y has shape \(2,\), expected \(2, 2\)"),
 }
+
+
+@pytest.mark.parametrize(
+    ("given", "n_outputs", "expected"),
+    [
+        ([1, -1], 1, [[1], [-1]]),
+        ([True, False], 1, [[1], [0]]),
+        ([[1, -1, -1], [1, 1, -1]], 3, [[1, -1, -1], [1, 1, -1]]),
+        ([2, 0], 3, [2, 0]),
+        ([[0, 0, 1], [1, 0, 0]], 3, [2, 0]),
+        ([[1, 1], [1, 1]], 2, [[1, 1], [1, 1]]),
+    ],
+    ids=str,
+)
+def test_targets_of_hinge(given, n_outputs, expected):
+    targets = check_targets(given, 2, n_outputs, "hinge", F32)
+    assert targets.dtype == (F32 if np.ndim(expected) == 2 else np.int64)
+    np.testing.assert_array_equal(targets, expected)
+
+
+def test_targets_of_a_loss_with_a_parameter_are_those_of_its_name():
+    np.testing.assert_array_equal(check_targets([1, 0], 2, 2, CrossEntropy(0.1), F32), [1, 0])
+    np.testing.assert_array_equal(check_targets([1, -7], 2, 1, Huber(2), F32), [[1], [-7]])
 
 
 @pytest.mark.parametrize(("given", "n_outputs", "loss", "error", "message"), BAD_TARGETS.values(), ids=BAD_TARGETS)

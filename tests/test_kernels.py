@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
+import scipy.special
 from helpers import guarded
 from helpers.cases import (
     FLOATS,
@@ -26,14 +28,15 @@ from helpers.cases import (
 
 import cmlp
 from cmlp import _core, reference
-from cmlp.activations import ACTIVATIONS
-from cmlp.losses import LOSSES
+from cmlp.activations import ACTIVATIONS, alpha_of
+from cmlp.losses import LOSSES, CrossEntropy, Huber, Quantile, loss_name
 
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # of one dense layer, relative to the largest entry
 
 
-def activate(name, z, alpha=0.01):
+def activate(name, z, alpha=None):
     """Return f(z) by the compiled kernel, which wants padding behind its slices."""
+    alpha = alpha_of(name, alpha)
     padding = np.zeros(_core.ALIGN // z.itemsize, z.dtype)
     a = np.zeros(z.size + padding.size, z.dtype)
     _core.activate(ACTIVATIONS[name], alpha, np.concatenate([z, padding]), a[: z.size])
@@ -75,6 +78,55 @@ def test_softmax_is_within_6_ulp_of_the_exact_value(simd_level, dtype):  # an ex
             z = rng.normal(size=n).astype(dtype) * z_type(dtype)(scale)
             e = np.exp((z - z.max()).astype(np.longdouble))  # the difference is rounded by definition
             assert ulps(activate("softmax", z), e / e.sum()).max() <= 6
+
+
+ELEMENTWISE = [name for name in ACTIVATIONS if name != "softmax"]
+
+
+def exactly(name, z):
+    """Return f(z) in a wider type than that of z."""
+    if name == "gelu" and z.dtype == np.float32:
+        return z * scipy.special.ndtr(z.astype(float))
+    if name == "gelu":
+        with mpmath.workprec(100):
+            return np.array([np.longdouble(mpmath.nstr(x * mpmath.ncdf(x), 25)) for x in map(mpmath.mpf, z.tolist())])
+    z = z.astype(np.longdouble)
+    e, selu_alpha = np.exp(-np.abs(z)), np.longdouble("1.6732632423543772848170429916717")
+    return {
+        "elu": lambda: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        "selu": lambda: (
+            np.longdouble("1.0507009873554804934193349852946")
+            * np.where(z > 0, z, selu_alpha * np.expm1(np.minimum(z, 0)))
+        ),
+        "silu": lambda: np.where(z < 0, z * e, z) / (1 + e),
+        "softplus": lambda: np.maximum(z, 0) + np.log1p(e),
+        "hard_sigmoid": lambda: np.clip(z + 3, 0, 6) / 6,
+        "softsign": lambda: z / (1 + np.abs(z)),
+        "exp": lambda: np.exp(z),
+    }[name]()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    "name", ["elu", "selu", "gelu", "silu", "softplus", "softsign", "exp"]
+)  # measured: at most 3.6
+def test_the_other_smooth_activations_are_within_4_ulp_of_the_exact_value(simd_level, name, dtype):
+    z = arguments(dtype)
+    if name == "gelu":
+        z = z[np.abs(z) < 45]
+        z = z if dtype == "float32" else z[::97]  # mpmath is slow
+    elif name == "exp":
+        z = z[z < np.log(np.finfo(dtype).max)]
+    elif name == "selu":
+        z = z[z < np.finfo(dtype).max / 2]
+    with np.errstate(under="ignore"):
+        assert ulps(activate(name, z), exactly(name, z)).max() <= 4
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_hard_sigmoid_is_rounded_as_its_definition(simd_level, dtype):
+    z = arguments(dtype)
+    np.testing.assert_array_equal(activate("hard_sigmoid", z), np.clip(z + 3, 0, 6) / z_type(dtype)(6))
 
 
 def z_type(dtype):
@@ -137,6 +189,53 @@ def test_leaky_relu_has_slope_alpha_below_zero_and_passes_nan_on(simd_level, dty
     np.testing.assert_array_equal(activate("leaky_relu", z, alpha), expected)
 
 
+LIMITS = {  # at -inf, the lowest number, -1e4, -tiny, -0, 0, tiny, 1e4, the largest number, inf
+    "elu": [-1, -1, -1, "-tiny", 0, 0, "tiny", 1e4, "huge", np.inf],
+    "gelu": [0, 0, 0, 0, 0, 0, 0, 1e4, "huge", np.inf],
+    "silu": [0, 0, 0, 0, 0, 0, 0, 1e4, "huge", np.inf],
+    "softplus": [0, 0, 0, "log 2", "log 2", "log 2", "log 2", 1e4, "huge", np.inf],
+    "hard_sigmoid": [0, 0, 0, 0.5, 0.5, 0.5, 0.5, 1, 1, 1],
+    "softsign": [-1, -1, -1e4 / 10001, "-tiny", 0, 0, "tiny", 1e4 / 10001, 1, 1],
+    "exp": [0, 0, 0, 1, 1, 1, 1, np.inf, np.inf, np.inf],
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", LIMITS)
+def test_activations_of_extreme_arguments(simd_level, name, dtype):
+    info = np.finfo(dtype)
+    tiny = info.smallest_subnormal
+    words = {"tiny": tiny, "-tiny": -tiny, "huge": info.max, "log 2": np.log(2)}
+    expected = np.array([words.get(value, value) for value in LIMITS[name]] + [np.nan], dtype)
+    got = activate(name, extremes(dtype))
+    np.testing.assert_allclose(got, expected, rtol=4 * info.eps, atol=tiny)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_selu_is_its_scale_times_elu_at_extreme_arguments(simd_level, dtype):
+    z = extremes(dtype)
+    with np.errstate(over="ignore"):
+        expected = z_type(dtype)(reference.SELU_SCALE) * activate("elu", z, reference.SELU_ALPHA)
+    np.testing.assert_array_equal(activate("selu", z), expected)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_elu_saturates_at_minus_alpha(simd_level, dtype, alpha):
+    np.testing.assert_array_equal(activate("elu", extremes(dtype), alpha)[:3], [-alpha] * 3)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_tails_fade_into_subnormals(simd_level, name, dtype):
+    z = -np.geomspace(1, 1000, 5000).astype(dtype)
+    a = activate(name, z)
+    subnormal = (a < 0) & (a > -np.finfo(dtype).smallest_normal)
+    assert subnormal.any()
+    assert (a[np.argmax(a == 0) :] == 0).all()
+    assert (np.diff(a[z < -3]) >= 0).all()
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_identity_returns_the_same_bits(simd_level, dtype):
     z = extremes(dtype)
@@ -170,7 +269,7 @@ def test_activation_writes_its_slice_and_nothing_else(simd_level, name, dtype):
     for n in range(1, 40):
         z, a = rng.normal(size=80).astype(dtype), np.full(80, 7, dtype)
         start = n % 5  # slices of a concatenation start anywhere
-        _core.activate(ACTIVATIONS[name], 0.01, z[start:], a[start : start + n])
+        _core.activate(ACTIVATIONS[name], alpha_of(name, None), z[start:], a[start : start + n])
         np.testing.assert_array_equal(a[:start], 7)
         np.testing.assert_array_equal(a[start + n :], 7)
         expected = reference.activate(name, z[start : start + n].astype(float))
@@ -180,7 +279,7 @@ def test_activation_writes_its_slice_and_nothing_else(simd_level, name, dtype):
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_the_result_does_not_depend_on_the_place_in_the_vector(simd_level, dtype):
     z = np.random.default_rng(0).normal(size=64).astype(dtype)
-    for name in ("sigmoid", "tanh", "relu"):
+    for name in ELEMENTWISE:
         whole = activate(name, z)
         np.testing.assert_array_equal([activate(name, z[i : i + 1])[0] for i in range(64)], whole)
 
@@ -296,6 +395,9 @@ UPDATES = {
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.9, "nesterov": True, "batch_size": 2},
     "weight_decay": {"weight_decay": 0.1},
+    "l1": {"l1": 0.05},
+    "l1_clipped": {"l1": 0.05, "clip_norm": 0.05, "batch_size": 4},
+    "max_norm": {"max_norm": 0.8},
     "everything": {
         "batch_size": 4,
         "clip_delta": 0.1,
@@ -303,6 +405,8 @@ UPDATES = {
         "momentum": 0.5,
         "nesterov": True,
         "weight_decay": 0.01,
+        "l1": 0.01,
+        "max_norm": 1.0,
     },
 }
 
@@ -313,7 +417,7 @@ UPDATES = {
 def test_training_equals_the_reference(simd_level, loss, dtype, update):
     rng = np.random.default_rng(list(UPDATES).index(update))
     settings = {"epochs": 2, **UPDATES[update]}
-    optimizer = {k: settings[k] for k in ("momentum", "nesterov", "weight_decay") if k in settings}
+    optimizer = {k: settings[k] for k in ("momentum", "nesterov", "weight_decay", "l1", "max_norm") if k in settings}
     for trial in range(6):
         net = random_mlp(rng, dtype, loss=loss, max_width=20, bias=trial % 2 == 0)
         one_hot = trial % 3 == 0 or needs_one_hot(net)
@@ -361,6 +465,50 @@ def test_the_stable_losses_are_right_where_the_output_rounds_to_zero(simd_level,
     assert net.evaluate([[1000.0]], [0]).loss == pytest.approx(1000, rel=1e-6)
     assert net.evaluate([[-1000.0]], [0]).loss == 0
     assert net.gradients([[1000.0]], [0]).deltas[0].item() == 1
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_losses_far_out_are_right_and_finite(simd_level, dtype):
+    x, tiny = 1e4, float(np.finfo(dtype).smallest_subnormal)
+
+    def both(loss, z, y, **options):
+        net = cmlp.MLP([1, 1], loss=loss, init=[[[z]]], bias=False, dtype=dtype, **options)
+        g = net.gradients([[1.0]], [y])
+        return g.loss, g.deltas[0].item()
+
+    assert both("absolute_error", -x, x) == (2 * x, -1)
+    assert both("absolute_error", tiny, 0) == (tiny, 1)
+    assert both(Huber(0.5), -x, x) == (0.5 * (2 * x - 0.25), -0.5)
+    assert both(Huber(x), 3.0, 1.0) == (2, 2)
+    assert both(Quantile(0.25), x, -x) == (1.5 * x, 0.75)
+    assert both(Quantile(0.25), -x, x) == (0.5 * x, -0.25)
+    assert both(Quantile(0.25), 7.0, 7.0) == (0, 0)
+    assert both("poisson", -x, 3.0) == (3 * x, -3)  # exp(z) is 0, log ŷ = z is still known
+    assert both("poisson", -x, 0.0) == (0, 0)
+    assert both("poisson", 0.0, 0.0, output_activation="relu") == (0, 0)
+    assert both("hinge", x, -1.0) == (1 + x, 1)
+    assert both("hinge", -x, 0.0) == (0, 0)
+    assert both("hinge", 1.0, 1.0) == (0, 0)
+    largest = float(np.finfo(dtype).max)
+    assert both("absolute_error", largest, 0) == (largest, 1)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("output", ["identity", "softmax", "sigmoid", "exp"])
+@pytest.mark.parametrize("loss", [*LOSSES, CrossEntropy(0.1)], ids=str)
+def test_a_loss_of_nan_is_nan(simd_level, loss, output, dtype):
+    net = cmlp.MLP([1, 3], loss=loss, output_activation=output, dtype=dtype, seed=0)
+    net.weights[0][...] = np.nan
+    y = [1] if loss_name(loss) in ("cross_entropy", "hinge") else [[0, 0, 1]]
+    assert np.isnan(net.evaluate([[1.0]], y).loss)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_poisson_of_a_negative_output_is_not_defined(simd_level, dtype):
+    net = cmlp.MLP([1, 1], loss="poisson", output_activation="identity", init=[[[-1.0]]], bias=False, dtype=dtype)
+    assert np.isnan(net.evaluate([[1.0]], [0]).loss)
+    with pytest.raises(cmlp.DivergenceError, match="poisson is not defined for this output"):
+        net.fit([[1.0]], [2.0], epochs=1)
 
 
 # ------------------------------------------------------------------------------------ levels, and guard pages

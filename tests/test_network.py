@@ -105,7 +105,7 @@ def test_sizes_may_be_any_sequence_of_integers():
         ({"sizes": [3, 0, 1]}, ValueError, r"sizes\[1\] must be an integer >= 1, not 0"),
         ({"sizes": [0, 1]}, ValueError, r"sizes\[0\] must be an integer >= 1"),
         ({"sizes": [3, 2.5]}, TypeError, r"sizes\[1\] must be an integer"),
-        ({"activation": "gelu"}, ValueError, "unknown activation 'gelu'"),
+        ({"activation": "mish"}, ValueError, "unknown activation 'mish'"),
         ({"activation": None}, TypeError, "activation must be"),
         ({"activation": 3}, TypeError, "activation must be"),
         ({"activation": ["relu"] * 5}, ValueError, "1 names"),
@@ -262,6 +262,38 @@ def test_binary_accuracy_wants_every_output_on_the_right_side():
     net = cmlp.MLP([1, 2], loss="binary_cross_entropy", init=[[[1, -1]]], bias=False)
     assert net.evaluate([[3], [3], [-3]], [[1, 0], [1, 1], [0, 1]]).accuracy == pytest.approx(2 / 3)
     assert cmlp.MLP([1, 2]).evaluate([[1]], [[0, 0]]).accuracy is None
+
+
+def test_decisions_of_hinge_are_by_arg_max_for_classes_and_by_sign_otherwise():
+    X, y = np.array([[2.0], [1.0], [-1.0]]), [0, 2, 2]
+    net = cmlp.MLP([1, 3], loss="hinge", init=[[[1, 0, -1]]], bias=False, dtype="float64")
+    assert net.predict_class(X).tolist() == [0, 0, 2]
+    scores = net.evaluate(X, y)
+    assert scores.loss == pytest.approx((0 + 1 + 0 + 2 + 1 + 2 + 0 + 1 + 0) / 3)
+    assert scores.accuracy == pytest.approx(2 / 3)
+    assert net.evaluate(X, np.eye(3)[y]) == scores
+    signs = [[1, -1, -1], [1, 1, -1], [-1, -1, 1]]
+    assert net.evaluate(X, signs).accuracy == pytest.approx(2 / 3)  # the first and the last, as 0 counts as -1
+    one = cmlp.MLP([1, 1], loss="hinge", init=[[[1]]], bias=False)
+    assert one.predict_class([[2], [0.25], [0], [-2]]).tolist() == [1, 1, 0, 0]
+    for no in (-1, 0):
+        assert one.evaluate([[2], [0.25], [-2]], [1, no, no]) == (pytest.approx(1.25 / 3), pytest.approx(2 / 3))
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "poisson", cmlp.losses.Huber(2)], ids=str)
+def test_losses_of_values_know_no_classes(loss):
+    net = cmlp.MLP([1, 2], loss=loss, seed=0)
+    assert net.evaluate([[1]], [[3, 0]]).accuracy is None
+    with pytest.raises(ValueError, match=r"loss=.* predicts values, not classes: use predict"):
+        net.predict_class([[1]])
+
+
+def test_label_smoothing_is_scored_as_cross_entropy():
+    net = cmlp.MLP([2, 3], loss=cmlp.losses.CrossEntropy(0.1), seed=0)
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    assert net.evaluate(X, net.predict_class(X)).accuracy == 1
+    with pytest.raises(ValueError, match="use binary_cross_entropy"):
+        cmlp.MLP([2, 1], loss=cmlp.losses.CrossEntropy(0.1))
 
 
 def test_forward_returns_every_activation():

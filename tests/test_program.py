@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.cases import COMPOSITIONS, FLOATS, LAYOUTS, parameters_of, relative_error, use_layout
+from helpers.cases import BOUNDED_GROWTH, COMPOSITIONS, FLOATS, LAYOUTS, parameters_of, relative_error, use_layout
 
 import cmlp
 from cmlp import reference
@@ -89,7 +89,7 @@ def test_natural_pairs_are_fused_and_no_others():
     for loss in LOSSES:
         for activation in ACTIVATIONS:
             fused = lower(Dense(3, activation), loss=loss).operations[-1].fused
-            natural = [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")]
+            natural = [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("poisson", "exp")]
             assert fused == ((loss, activation) in natural)
 
 
@@ -156,7 +156,7 @@ def test_views_do_not_overlap_and_hold_all_parameters(layout, monkeypatch):
 def test_every_composition_predicts_what_the_reference_does(simd_level, composition, dtype, layout, monkeypatch):
     use_layout(monkeypatch, layout)
     X = np.random.default_rng(0).normal(size=(4, 5)).astype(dtype)
-    for activation in ACTIVATIONS:
+    for activation in BOUNDED_GROWTH:  # exp of exp of ... overflows
         layers = COMPOSITIONS[composition](activation)
         net = cmlp.Network(layers, 5, dtype=dtype, seed=2)
         expected = reference.network_forward(layers, *parameters_of(net), X)

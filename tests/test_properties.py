@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 from helpers.cases import (
+    BOUNDED_GROWTH,
     FLOATS,
     OUTPUTS,
     activations_of,
@@ -19,27 +20,38 @@ from hypothesis import strategies as st
 
 import cmlp
 from cmlp import SGD, _core, _run, reference, schedules
-from cmlp.activations import ACTIVATIONS
-from cmlp.layers import Activation, Dense, Identity, add, chain, concatenate
+from cmlp.layers import Activation, Dense, Dropout, Identity, add, chain, concatenate
 from cmlp.losses import LOSSES
 
 STEADY = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 RATE = 2e-4  # so small that no random network diverges, whatever its update
-SMOOTH = ["identity", "sigmoid", "tanh", "softmax"]  # without a kink that rounding could land on either side of
+SMOOTH = [
+    "identity",
+    "sigmoid",
+    "tanh",
+    "softmax",
+    "elu",
+    "gelu",
+    "silu",
+    "softplus",
+    "softsign",
+]  # without a kink that rounding could land on either side of
 
-names = st.sampled_from(list(ACTIVATIONS))
+names = st.sampled_from(BOUNDED_GROWTH)
 seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from(FLOATS)
 levels = st.sampled_from(_core.simd_levels())
 
 
 @st.composite
-def layers(draw, n_inputs, depth=3, activations=names):
+def layers(draw, n_inputs, depth=3, activations=names, dropout=False):
     """A random composition for so many inputs."""
     kinds = ["dense", "activation", "identity"] + ["chain", "concatenate", "add"] * (depth > 0)
-    kind = draw(st.sampled_from(kinds))
+    kind = draw(st.sampled_from(kinds + ["dropout"] * dropout))
+    if kind == "dropout":
+        return Dropout(draw(st.sampled_from([0.0, 0.2, 0.7])))
     if kind == "activation":
         return Activation(draw(activations))
     if kind == "identity":
@@ -48,14 +60,14 @@ def layers(draw, n_inputs, depth=3, activations=names):
         parts = []
         width = n_inputs
         for _ in range(draw(st.integers(1, 3))):
-            parts.append(draw(layers(width, depth - 1, activations)))
+            parts.append(draw(layers(width, depth - 1, activations, dropout)))
             width = parts[-1].output_size(width)
         return chain(*parts)
     if kind == "concatenate":
-        branches = draw(st.lists(layers(n_inputs, depth - 1, activations), min_size=1, max_size=3))
+        branches = draw(st.lists(layers(n_inputs, depth - 1, activations, dropout), min_size=1, max_size=3))
         return concatenate(*branches)
     if kind == "add":
-        branches = draw(st.lists(layers(n_inputs, depth - 1, activations), min_size=1, max_size=3))
+        branches = draw(st.lists(layers(n_inputs, depth - 1, activations, dropout), min_size=1, max_size=3))
         width = draw(st.sampled_from([branch.output_size(n_inputs) for branch in branches]))
         fitted = [
             branch if branch.output_size(n_inputs) == width else chain(branch, Dense(width)) for branch in branches
@@ -302,3 +314,36 @@ def test_a_damaged_configuration_is_a_value_error_or_a_network(data, value):
     except ValueError:
         return
     assert np.isfinite(net.predict(np.ones((1, net.n_inputs)))).all()
+
+
+@given(data=st.data(), level=levels, seed=seeds)
+def test_dropout_anywhere_trains_as_the_reference_with_the_same_masks(data, level, seed):
+    n = data.draw(st.integers(1, 10))
+    body = data.draw(layers(n, activations=st.sampled_from(SMOOTH), dropout=True))
+    net = cmlp.Network(chain(body, Dense(3)), n, dtype="float64", seed=seed, optimizer=cmlp.SGD(1.0))
+    net._dropout_seed = lambda: seed if net._drops_out else None
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(5, n)), rng.normal(size=(5, 3))
+    masks = iter(
+        np.array([reference.dropout_mask(seed, 0, c, i, op.n_out, op.dropout) for c in range(5)])
+        for i, op in enumerate(net._operations)
+        if op.dropout
+    )
+    weights, biases = [W.copy() for W in net.weights], [None if b is None else b.copy() for b in net.biases]
+    factors = [next(masks) if layer.rate else np.ones((5, 1)) for layer in drop_layers(net.layers)]
+    _, dW, db = reference.network_gradients(net.layers, weights, biases, "squared_error", X, y, masks=factors)
+    before = _core.simd_level()
+    _core.set_simd_level(level)
+    try:
+        net.fit(X, y, epochs=1, batch_size=None, order="given", reduction="sum")
+    finally:
+        _core.set_simd_level(before)
+    expected = [None if w is None else w - g for w, g in zip(weights + biases, dW + db, strict=True)]
+    assert relative_error(net.weights + net.biases, expected) < 1e-9
+
+
+def drop_layers(layer):
+    """Return the dropout layers of a composition, depth first and left to right."""
+    if isinstance(layer, Dropout):
+        return [layer]
+    return [part for inner in getattr(layer, "layers", ()) for part in drop_layers(inner)]

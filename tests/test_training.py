@@ -636,6 +636,43 @@ def test_learn_one_returns_the_loss_before_the_update():
     assert net.evaluate(X[:1], y[:1]).loss < expected
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "n_outputs", "targets"),
+    [
+        ("hinge", 1, [1, -1, 0, 1.0]),
+        ("hinge", 3, [0, 2, [0, 1, 0], np.array([1.0, -1, 1])]),
+        ("poisson", 1, [0, 3, 2.5]),
+        ("poisson", 2, [[0, 3], [1, 1]]),
+        (cmlp.losses.Huber(0.1), 1, [-3, 2.5]),
+        (cmlp.losses.Quantile(0.9), 2, [[-3, 2.5]]),
+        (cmlp.losses.CrossEntropy(0.1), 3, [0, 2, [0, 1, 0]]),
+        ("absolute_error", 1, [7]),
+    ],
+    ids=str,
+)
+def test_learn_one_learns_what_fit_learns_with_every_loss(loss, n_outputs, targets, dtype):
+    one, other = (
+        cmlp.MLP([2, 4, n_outputs], activation="gelu", loss=loss, dtype=dtype, seed=0, optimizer=SGD(0.1)) for _ in "ab"
+    )
+    for y in targets:
+        x = np.array([0.5, -1], dtype)
+        expected = other.evaluate([x], [y]).loss
+        assert one.learn_one(x, y) == pytest.approx(expected, rel=1e-6)
+        other.partial_fit([x], [y])
+        for mine, theirs in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("loss", "y"), [("hinge", 2), ("hinge", 0.5), ("poisson", -1), ("poisson", float("nan"))])
+def test_learn_one_refuses_targets_outside_the_range_of_the_loss(loss, y):
+    net = cmlp.MLP([2, 1], loss=loss, seed=0)
+    before = net.weights[0].copy()
+    with pytest.raises(ValueError, match="expected"):
+        net.learn_one(np.ones(2, "float32"), y)
+    np.testing.assert_array_equal(net.weights[0], before)
+
+
 def test_learn_one_takes_a_number_for_one_output_and_a_class_or_a_row_for_classes():
     net = cmlp.MLP([1, 1], init="zeros", bias_init="zeros")
     assert net.learn_one([1], 2) == 2.0  # ½ (0 - 2)²

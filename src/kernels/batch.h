@@ -172,8 +172,8 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, doubl
         return 0;
     }
     for (ptrdiff_t r = 0; r < rows; r++)
-        count += NAME(error_term)(op, a + r * stride + op->out, error + r * stride + op->out, d + r * stride,
-                                  (REAL)clip_delta, (REAL)scale, scratch, u + r * deltas_stride);
+        count += NAME(error_term)(op, a + r * stride + op->z, a + r * stride + op->out, error + r * stride + op->out,
+                                  d + r * stride, (REAL)clip_delta, (REAL)scale, scratch, u + r * deltas_stride);
     if (op->input_gradient != CMLP_NOT_WANTED) {
         const REAL *W = (const REAL *)params + op->weights;
         REAL *da = error + op->in;

@@ -215,7 +215,7 @@ static ptrdiff_t NAME(block_backward)(const cmlp_op *op, int t, double scale, do
                                       const void *activations, void *errors, void *scratch, void *updates) {
     const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *u = (REAL *)updates + t * ld_z, *e = errors;
-    return NAME(error_term)(op, (const REAL *)activations + op->out, e + op->out, e + op->z, (REAL)clip_delta,
-                            (REAL)scale, scratch, u);
+    return NAME(error_term)(op, (const REAL *)activations + op->z, (const REAL *)activations + op->out, e + op->out,
+                            e + op->z, (REAL)clip_delta, (REAL)scale, scratch, u);
 }
 #undef BLOCK

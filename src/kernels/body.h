@@ -4,11 +4,13 @@
 #if DOUBLE_PRECISION
 #define REAL double
 #define ROOT sqrt
+#define LARGEST_REAL DBL_MAX
 #define INT int64_t
 #define UINT uint64_t
 #else
 #define REAL float
 #define ROOT sqrtf
+#define LARGEST_REAL FLT_MAX
 #define INT int32_t
 #define UINT uint32_t
 #endif
@@ -20,6 +22,45 @@
 /* relu: 0 at z <= 0; NaN stays NaN, so that a diverged run is seen. */
 INLINE VEC NAME(relu)(VEC z) { return (VEC)(~(z <= (REAL)0) & (IVEC)z); }
 INLINE VEC NAME(leaky_relu)(VEC z, REAL alpha) { return NAME(select)(z <= (REAL)0, z * alpha, z); }
+
+/* elu: α (e^z - 1) at z <= 0. selu: λ elu(z) with the α and λ of Klambauer et al., 2017. */
+#define SELU_ALPHA ((REAL)1.6732632423543772848170429916717)
+#define SELU_SCALE ((REAL)1.0507009873554804934193349852946)
+INLINE VEC NAME(elu)(VEC z, REAL alpha) { return NAME(select)(z < (REAL)0, NAME(expm1)(z) * alpha, z); }
+
+/* gelu z Φ(z) and silu z σ(z) are both max(z, 0) - t S(-t), t = |z|, as S(z) = 1 - S(-z) for S = Φ and σ; the tail t S(-t)
+ * is accurate however small, and 0 at infinity. */
+INLINE VEC NAME(gelu)(VEC z) {
+    VEC t = NAME(at_most)(NAME(absolute)(z), GAUSS_END);
+    return NAME(relu)(z) - NAME(times_gauss)(NAME(normal_tail)(t, 1), t);
+}
+INLINE VEC NAME(silu)(VEC z) {
+    VEC t = NAME(at_most)(NAME(absolute)(z), EXP_END);
+    return NAME(relu)(z) - NAME(times_exp)(t, -t, (VEC){0}) / ((REAL)1 + NAME(exp)(-t));
+}
+
+/* Their derivatives are S(z) + z S'(z) = g at z < 0, 1 - g at z >= 0, with g = S(-t) - t S'(t). */
+INLINE VEC NAME(gelu_derivative)(VEC z) {
+    const REAL c = (REAL)0.39894228040143267794; /* 1 / √(2π) */
+    VEC t = NAME(at_most)(NAME(absolute)(z), GAUSS_END);
+    VEC g = NAME(times_gauss)(NAME(normal_tail)(t, 0) - c * t, t);
+    return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
+}
+INLINE VEC NAME(silu_derivative)(VEC z) {
+    VEC t = NAME(at_most)(NAME(absolute)(z), EXP_END), s = NAME(sigmoid)(-t);
+    VEC g = s * ((REAL)1 - t * ((REAL)1 - s));
+    return NAME(select)(z < (REAL)0, g, (REAL)1 - g);
+}
+
+/* log(1 + e^z), without overflow. */
+INLINE VEC NAME(softplus)(VEC z) { return NAME(relu)(z) + NAME(log1p)(NAME(exp)(-NAME(absolute)(z))); }
+/* min(max(z + 3, 0), 6) / 6, as PyTorch has it. */
+INLINE VEC NAME(hard_sigmoid)(VEC z) { return NAME(at_most)(NAME(at_least)(z + (REAL)3, 0), 6) / (REAL)6; }
+/* z / (1 + |z|); an infinity counts as the largest number. */
+INLINE VEC NAME(softsign)(VEC z) {
+    z = NAME(at_most)(NAME(at_least)(z, -LARGEST_REAL), LARGEST_REAL);
+    return z / ((REAL)1 + NAME(absolute)(z));
+}
 
 /* softmax over n units, minus the maximum first: a_i = e^{z_i - m} / Σ_j e^{z_j - m}. */
 static void NAME(softmax)(ptrdiff_t n, const REAL *z, REAL *a) {
@@ -54,19 +95,35 @@ INLINE void NAME(activate)(int activation, ptrdiff_t n, REAL alpha, const REAL *
     case CMLP_SIGMOID: ELEMENTWISE(NAME(sigmoid)(z_i));
     case CMLP_TANH: ELEMENTWISE(NAME(tanh)(z_i));
     case CMLP_SOFTMAX: NAME(softmax)(n, z, a); break;
+    case CMLP_ELU: ELEMENTWISE(NAME(elu)(z_i, alpha));
+    case CMLP_SELU: ELEMENTWISE(NAME(elu)(z_i, SELU_ALPHA) * SELU_SCALE);
+    case CMLP_GELU: ELEMENTWISE(NAME(gelu)(z_i));
+    case CMLP_SILU: ELEMENTWISE(NAME(silu)(z_i));
+    case CMLP_SOFTPLUS: ELEMENTWISE(NAME(softplus)(z_i));
+    case CMLP_HARD_SIGMOID: ELEMENTWISE(NAME(hard_sigmoid)(z_i));
+    case CMLP_SOFTSIGN: ELEMENTWISE(NAME(softsign)(z_i));
+    case CMLP_EXP: ELEMENTWISE(NAME(exp)(z_i));
     }
 }
 #undef ELEMENTWISE
 
-/* δ = J_fᵀ ∂ℓ/∂a for one vector of elements, f' in terms of a. For softmax J = diag(a) - a aᵀ, so δ = a (da - a·da),
- * with `dot` = a·da. */
-INLINE VEC NAME(activation_backward)(const int activation, VEC a, VEC da, REAL alpha, REAL dot) {
+/* δ = J_fᵀ ∂ℓ/∂a for one vector of elements, f' in terms of a where that is exact enough, else of z. For softmax
+ * J = diag(a) - a aᵀ, so δ = a (da - a·da), with `dot` = a·da. */
+INLINE VEC NAME(activation_backward)(const int activation, VEC z, VEC a, VEC da, REAL alpha, REAL dot) {
     switch (activation) {
     case CMLP_RELU: return (VEC)((a > (REAL)0) & (IVEC)da);
     case CMLP_LEAKY_RELU: return NAME(select)(a > (REAL)0, da, da * alpha);
     case CMLP_SIGMOID: return da * (a * ((REAL)1 - a));
     case CMLP_TANH: return da * ((REAL)1 - a * a);
     case CMLP_SOFTMAX: return a * (da - dot);
+    case CMLP_ELU: return da * NAME(select)(a > (REAL)0, NAME(broadcast)(1), a + alpha);
+    case CMLP_SELU: return da * NAME(select)(a > (REAL)0, NAME(broadcast)(SELU_SCALE), a + SELU_ALPHA * SELU_SCALE);
+    case CMLP_GELU: return da * NAME(gelu_derivative)(z);
+    case CMLP_SILU: return da * NAME(silu_derivative)(z);
+    case CMLP_SOFTPLUS: return da * -NAME(expm1)(-a); /* σ(z) = 1 - e^{-a} */
+    case CMLP_HARD_SIGMOID: return (VEC)((NAME(absolute)(z) < (REAL)3) & (IVEC)(da / (REAL)6));
+    case CMLP_SOFTSIGN: return da / (((REAL)1 + NAME(absolute)(z)) * ((REAL)1 + NAME(absolute)(z)));
+    case CMLP_EXP: return da * a;
     default: return da;
     }
 }
@@ -378,7 +435,7 @@ INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, co
 /* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; scale · δ̃ into u. Returns the number of
  * clipped elements. ∂ℓ/∂a was stored a moment ago in pieces of 16 bytes or single elements: it is loaded in the same
  * pieces, which the processor can hand over from its store buffer. */
-INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL scale,
+INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *z, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL scale,
                                   REAL *d, REAL *u, const int activation) {
     const ptrdiff_t n = op->n_out;
     const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0, alpha = (REAL)op->alpha;
@@ -386,7 +443,7 @@ INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const ptrdiff_t left = n - j;
         VEC delta = left == 1 ? (VEC){da[j]} : NAME(load_in_16s)(da + j);
-        delta = NAME(activation_backward)(activation, NAME(load)(a + j), delta, alpha, dot);
+        delta = NAME(activation_backward)(activation, NAME(load)(z + j), NAME(load)(a + j), delta, alpha, dot);
         if (left < LANES) delta = (VEC)((IVEC)delta & NAME(first_lanes)(left));
         const IVEC above = delta > psi, below = delta < -psi; /* false for NaN, which stays */
         VEC limited = NAME(select)(above, NAME(broadcast)(psi), delta);
@@ -399,22 +456,33 @@ INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *
     return (ptrdiff_t)NAME(sum)(clipped);
 }
 
-static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL scale,
-                                  REAL *d, REAL *u) {
+static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *z, const REAL *a, const REAL *da, REAL *dz, REAL psi,
+                                  REAL scale, REAL *d, REAL *u) {
+#define LOOP(activation) NAME(error_loop)(op, z, a, da, dz, psi, scale, d, u, activation)
     switch (op->fused ? CMLP_IDENTITY : op->activation) { /* one loop for each: no choice per vector */
-    case CMLP_RELU: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_RELU);
-    case CMLP_LEAKY_RELU: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_LEAKY_RELU);
-    case CMLP_SIGMOID: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_SIGMOID);
-    case CMLP_TANH: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_TANH);
-    case CMLP_SOFTMAX: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_SOFTMAX);
-    default: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_IDENTITY);
+    case CMLP_RELU: return LOOP(CMLP_RELU);
+    case CMLP_LEAKY_RELU: return LOOP(CMLP_LEAKY_RELU);
+    case CMLP_SIGMOID: return LOOP(CMLP_SIGMOID);
+    case CMLP_TANH: return LOOP(CMLP_TANH);
+    case CMLP_SOFTMAX: return LOOP(CMLP_SOFTMAX);
+    case CMLP_ELU: return LOOP(CMLP_ELU);
+    case CMLP_SELU: return LOOP(CMLP_SELU);
+    case CMLP_GELU: return LOOP(CMLP_GELU);
+    case CMLP_SILU: return LOOP(CMLP_SILU);
+    case CMLP_SOFTPLUS: return LOOP(CMLP_SOFTPLUS);
+    case CMLP_HARD_SIGMOID: return LOOP(CMLP_HARD_SIGMOID);
+    case CMLP_SOFTSIGN: return LOOP(CMLP_SOFTSIGN);
+    case CMLP_EXP: return LOOP(CMLP_EXP);
+    default: return LOOP(CMLP_IDENTITY);
     }
+#undef LOOP
 }
 
 static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REAL *target, REAL scale, REAL psi,
                                       const REAL *in, const REAL *a, REAL *errors, REAL *d) {
     REAL *u = d + (op->n_out + LANES - 1) / LANES * LANES, *da = errors + op->in;
-    const ptrdiff_t count = NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, scale, d, u);
+    const ptrdiff_t count =
+        NAME(error_term)(op, a + op->z, a + op->out, errors + op->out, errors + op->z, psi, scale, d, u);
     const REAL *W = params + op->weights;
     REAL *G = target + op->weights;
     const int in_place = params == target, want_da = op->input_gradient != CMLP_NOT_WANTED;
@@ -443,6 +511,12 @@ static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REA
     return count;
 }
 
+/* Whether the short way back is open: an f' that takes a few operations on a. */
+INLINE int NAME(is_simple)(const cmlp_op *op) {
+    return op->fused || op->activation == CMLP_IDENTITY || op->activation == CMLP_RELU ||
+           op->activation == CMLP_SIGMOID || op->activation == CMLP_TANH;
+}
+
 /* The same for a narrow layer: δ and u stay in registers. */
 INLINE ptrdiff_t NAME(narrow_backward)(const cmlp_op *op, REAL *params, REAL scale, REAL psi, const REAL *in,
                                        const REAL *a, REAL *errors) {
@@ -450,7 +524,12 @@ INLINE ptrdiff_t NAME(narrow_backward)(const cmlp_op *op, REAL *params, REAL sca
     const int want_da = op->input_gradient != CMLP_NOT_WANTED, add = op->input_gradient == CMLP_ACCUMULATE;
     REAL *W = params + op->weights, *da = errors + op->in;
     VEC d = n_out == 1 ? (VEC){errors[op->out]} : NAME(load_in_16s)(errors + op->out);
-    if (!op->fused) d = NAME(activation_backward)(op->activation, NAME(load)(a + op->out), d, (REAL)op->alpha, 0);
+    const VEC a_out = NAME(load)(a + op->out);
+    switch (op->fused ? CMLP_IDENTITY : op->activation) {
+    case CMLP_RELU: d = NAME(activation_backward)(CMLP_RELU, a_out, a_out, d, 0, 0); break;
+    case CMLP_SIGMOID: d = NAME(activation_backward)(CMLP_SIGMOID, a_out, a_out, d, 0, 0); break;
+    case CMLP_TANH: d = NAME(activation_backward)(CMLP_TANH, a_out, a_out, d, 0, 0); break;
+    }
     d = (VEC)((IVEC)d & NAME(first_lanes)(n_out));
     const IVEC above = d > psi, below = d < -psi;
     const uint64_t clipped = NAME(bits)(above | below);
@@ -483,14 +562,14 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
     REAL *error = errors, *d = scratch;
     if (op->kind == CMLP_DENSE) {
         const REAL *in = op->in < 0 ? (const REAL *)x : a + op->in;
-        if (params == target && NAME(is_narrow)(op) && (op->fused || op->activation != CMLP_SOFTMAX))
+        if (params == target && NAME(is_narrow)(op) && NAME(is_simple)(op))
             return NAME(narrow_backward)(op, target, (REAL)scale, (REAL)clip_delta, in, a, error);
         return NAME(dense_backward)(op, params, target, (REAL)scale, (REAL)clip_delta, in, a, error, d);
     }
     if (op->input_gradient == CMLP_NOT_WANTED) return 0;
     const REAL *d_in = error + op->out;
     if (op->kind == CMLP_ACTIVATION) { /* nothing to update, so nothing to clip */
-        NAME(error_term)(op, a + op->out, d_in, d, INFINITY, 1, d, d + (op->n_out + LANES - 1) / LANES * LANES);
+        NAME(error_term)(op, a + op->z, a + op->out, d_in, d, INFINITY, 1, d, d + (op->n_out + LANES - 1) / LANES * LANES);
         d_in = d;
     }
     REAL *da = error + op->in;
@@ -513,15 +592,17 @@ INLINE REAL NAME(into_domain)(REAL a, REAL upper) {
     return a < eps ? eps : a > upper - eps ? upper - eps : a;
 }
 
-/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. With softmax, δ = ŷ Σy - y, where Σy = 1 but for rounding, and
+/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. Smoothing ε takes (1 - ε) y_i + ε/n for y_i. With softmax, δ = ŷ Σy - y, where Σy = 1 but for rounding, and
  * log ŷ_i comes from the logits where ŷ_i is too small: log ŷ_i = z_i - m - log Σ e^{z_j - m}. */
-static double NAME(cross_entropy)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y, int64_t label,
-                                  double weight, REAL *error) {
+static double NAME(cross_entropy)(double smoothing, int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y,
+                                  int64_t label, double weight, REAL *error) {
+    const REAL kept = (REAL)(1 - smoothing), spread = (REAL)(smoothing / (double)n);
     double loss = 0, log_sum = NAN;
     REAL total = y ? 0 : 1;
     for (ptrdiff_t i = 0; y && i < n; i++) total += y[i];
+    if (y) total = kept * total + (REAL)smoothing;
     for (ptrdiff_t i = 0; i < n; i++) {
-        const REAL y_i = y ? y[i] : (REAL)(i == label);
+        const REAL y_i = kept * (y ? y[i] : (REAL)(i == label)) + spread;
         if (fused) {
             error[i] = (REAL)weight * (a[i] * total - y_i);
             if (y_i == 0) continue;
@@ -576,11 +657,80 @@ static double NAME(squared_error)(ptrdiff_t n, const REAL *a, const REAL *y, dou
     return loss;
 }
 
-static double NAME(loss)(int loss, int fused, ptrdiff_t n, const void *z, const void *a, const void *y, int64_t label,
-                         double weight, void *error) {
+/* ℓ = Σ |ŷ - y|; derivative 0 at 0. */
+static double NAME(absolute_error)(ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL r = a[i] - y[i];
+        error[i] = (REAL)weight * (r > 0 ? 1 : r < 0 ? -1 : r);
+        loss += fabs((double)r);
+    }
+    return loss;
+}
+
+/* ℓ = Σ ½ r² where |r| <= δ, δ (|r| - δ/2) elsewhere; r = ŷ - y. */
+static double NAME(huber)(double delta, ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    const REAL limit = (REAL)delta;
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL r = a[i] - y[i];
+        const double size = fabs((double)r);
+        error[i] = (REAL)weight * (r > limit ? limit : r < -limit ? -limit : r);
+        loss += size <= delta ? 0.5 * size * size : delta * (size - 0.5 * delta);
+    }
+    return loss;
+}
+
+/* ℓ = Σ q (y - ŷ) where ŷ < y, (1 - q) (ŷ - y) elsewhere: the pinball loss; derivative 0 at ŷ = y. */
+static double NAME(quantile)(double q, ptrdiff_t n, const REAL *a, const REAL *y, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL r = a[i] - y[i];
+        const double slope = r > 0 ? 1 - q : r < 0 ? -q : 0;
+        error[i] = (REAL)weight * (REAL)slope;
+        loss += r == 0 ? 0 : r != r ? (double)r : slope * (double)r;
+    }
+    return loss;
+}
+
+/* ℓ = Σ ŷ - y log ŷ. With exp, log ŷ = z and δ = ŷ - y. */
+static double NAME(poisson)(int fused, ptrdiff_t n, const REAL *z, const REAL *a, const REAL *y, double weight,
+                            REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (fused) {
+            error[i] = (REAL)weight * (a[i] - y[i]);
+            loss += (double)a[i] - (double)y[i] * (double)z[i];
+        } else {
+            const REAL a_i = NAME(into_domain)(a[i], INFINITY);
+            error[i] = (REAL)weight * (1 - y[i] / a_i);
+            loss += (double)a[i] - (double)y[i] * log((double)a_i);
+        }
+    }
+    return loss;
+}
+
+/* ℓ = Σ max(0, 1 - s ŷ), s = 1 where y > 0 and -1 elsewhere; y NULL: s = 1 at `label` only. */
+static double NAME(hinge)(ptrdiff_t n, const REAL *a, const REAL *y, int64_t label, double weight, REAL *error) {
+    double loss = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL sign = (y ? y[i] > 0 : i == label) ? 1 : -1, margin = sign * a[i];
+        error[i] = margin < 1 ? (REAL)weight * -sign : 0;
+        loss += margin >= 1 ? 0 : 1 - (double)margin;
+    }
+    return loss;
+}
+
+static double NAME(loss)(int loss, double parameter, int fused, ptrdiff_t n, const void *z, const void *a,
+                         const void *y, int64_t label, double weight, void *error) {
     switch (loss) {
-    case CMLP_CROSS_ENTROPY: return NAME(cross_entropy)(fused, n, z, a, y, label, weight, error);
+    case CMLP_CROSS_ENTROPY: return NAME(cross_entropy)(parameter, fused, n, z, a, y, label, weight, error);
     case CMLP_BINARY_CROSS_ENTROPY: return NAME(binary_cross_entropy)(fused, n, z, a, y, weight, error);
+    case CMLP_ABSOLUTE_ERROR: return NAME(absolute_error)(n, a, y, weight, error);
+    case CMLP_HUBER: return NAME(huber)(parameter, n, a, y, weight, error);
+    case CMLP_QUANTILE: return NAME(quantile)(parameter, n, a, y, weight, error);
+    case CMLP_POISSON: return NAME(poisson)(fused, n, z, a, y, weight, error);
+    case CMLP_HINGE: return NAME(hinge)(n, a, y, label, weight, error);
     default: return NAME(squared_error)(n, a, y, weight, error);
     }
 }
@@ -634,6 +784,85 @@ static void NAME(adam_step)(ptrdiff_t n, void *weights, void *mean, void *square
     }
 }
 
+static void NAME(add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale) {
+    REAL *restrict g = gradient;
+    const REAL *restrict w = weights;
+    const REAL s = (REAL)scale;
+    for (ptrdiff_t i = 0; i < n; i++) g[i] += w[i] > 0 ? s : w[i] < 0 ? -s : 0;
+}
+
+/* By rows the squares of some units are summed side by side, by columns those of one after the other; each unit's sum has
+ * the same order whatever `from` is, as long as it is a multiple of UNITS. */
+static void NAME(limit_norms)(const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to) {
+    enum { UNITS = 16 };
+    const int by_rows = op->layout == CMLP_ROWS;
+    const ptrdiff_t step = by_rows ? op->ld : 1, n_in = op->n_in; /* between the weights of a unit */
+    for (ptrdiff_t j = from, wide; j < to; j += wide) {
+        REAL *W = (REAL *)params + op->weights + (by_rows ? j : j * op->ld), factor[UNITS];
+        double squares[UNITS] = {0};
+        int above = 0;
+        wide = !by_rows ? 1 : to - j < UNITS ? to - j : UNITS;
+        if (by_rows)
+            for (ptrdiff_t i = 0; i < n_in; i++)
+                for (ptrdiff_t u = 0; u < wide; u++) squares[u] += (double)W[i * step + u] * (double)W[i * step + u];
+        else
+            squares[0] = NAME(sum_of_squares)(n_in, W);
+        for (ptrdiff_t u = 0; u < wide; u++) {
+            const double norm = sqrt(squares[u]);
+            factor[u] = norm > limit ? (REAL)(limit / norm) : 1;
+            above |= norm > limit;
+        }
+        for (ptrdiff_t i = 0; above && i < n_in; i++)
+            for (ptrdiff_t u = 0; u < wide; u++) W[i * step + u] *= factor[u];
+    }
+}
+
+static void NAME(average)(ptrdiff_t n, void *average, const void *weights, double decay) {
+    REAL *restrict a = average;
+    const REAL *restrict w = weights;
+    const REAL d = (REAL)decay, share = (REAL)(1 - decay);
+    for (ptrdiff_t i = 0; i < n; i++) a[i] = d * a[i] + share * w[i];
+}
+
+static void NAME(drop)(ptrdiff_t n, uint64_t key, double rate, void *values) {
+    const uint64_t threshold = (uint64_t)(rate * 0x1p32);
+    const REAL scale = (REAL)(1 / (1 - rate));
+    REAL *v = values;
+    for (ptrdiff_t i = 0; i < n; i += 2) {
+        key += CMLP_GOLDEN_GAMMA;
+        const uint64_t bits = cmlp_mix(key);
+        v[i] = (uint32_t)bits >= threshold ? scale * v[i] : 0; /* no NaN survives: a dropped element has no influence */
+        if (i + 1 < n) v[i + 1] = bits >> 32 >= threshold ? scale * v[i + 1] : 0;
+    }
+}
+
+static void NAME(standardize)(ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out) {
+    const REAL *restrict from = x, *restrict m = mean, *restrict s = scale;
+    REAL *restrict to = out;
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = (from[i] - m[i]) * s[i];
+}
+
+/* Welford: d = x - μ, S ← S + d² N / (N + 1), μ ← μ + d / (N + 1); σ² = S / N. */
+static int NAME(learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
+                             void *scale) {
+    const REAL *from = x;
+    REAL *m = shift, *s = scale;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double total = count[i] + 1;
+        if (count[i] == 0) mean[i] = from[i];
+        const double d = from[i] - mean[i];
+        squares[i] += d * d * count[i] / total;
+        mean[i] += d / total;
+        count[i] = total;
+        m[i] = (REAL)mean[i];
+        const REAL inverse = (REAL)(1 / sqrt(squares[i] / total));
+        s[i] = inverse > 0 && isfinite(inverse) ? inverse : 1;
+        finite &= isfinite(squares[i]) != 0;
+    }
+    return finite;
+}
+
 static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
     const REAL *v = values;
     for (ptrdiff_t start = 0; start < n; start += 4096) {
@@ -652,11 +881,14 @@ static const cmlp_kernels NAME(kernels) = {
     NAME(forward),      NAME(backward),       NAME(loss),           NAME(activate_slice),
     NAME(clip),         NAME(sum_of_squares), NAME(sgd_step),       NAME(first_nonfinite),
     NAME(block_turn),   NAME(block_forward),  NAME(block_backward), NAME(batch_forward),
-    NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),
+    NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),      NAME(add_signs),
+    NAME(limit_norms),  NAME(average),        NAME(drop),           NAME(standardize),
+    NAME(learn_scale),
 };
 
 #undef REAL
 #undef ROOT
+#undef LARGEST_REAL
 #undef INT
 #undef UINT
 #undef VEC

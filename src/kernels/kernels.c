@@ -1,6 +1,7 @@
 /* Compiles body.h once per instruction-set level and dtype, and hands out the tables. */
 #include "kernels.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 

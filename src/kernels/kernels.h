@@ -18,8 +18,32 @@
 #define CMLP_ROWS_AT_ONCE 64
 
 /* cmlp/activations.py and cmlp/losses.py give these their names. */
-enum { CMLP_IDENTITY, CMLP_RELU, CMLP_LEAKY_RELU, CMLP_SIGMOID, CMLP_TANH, CMLP_SOFTMAX };
-enum { CMLP_SQUARED_ERROR, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY };
+enum {
+    CMLP_IDENTITY,
+    CMLP_RELU,
+    CMLP_LEAKY_RELU,
+    CMLP_SIGMOID,
+    CMLP_TANH,
+    CMLP_SOFTMAX,
+    CMLP_ELU,
+    CMLP_SELU,
+    CMLP_GELU,
+    CMLP_SILU,
+    CMLP_SOFTPLUS,
+    CMLP_HARD_SIGMOID,
+    CMLP_SOFTSIGN,
+    CMLP_EXP
+};
+enum {
+    CMLP_SQUARED_ERROR,
+    CMLP_CROSS_ENTROPY,
+    CMLP_BINARY_CROSS_ENTROPY,
+    CMLP_ABSOLUTE_ERROR,
+    CMLP_HUBER,
+    CMLP_QUANTILE,
+    CMLP_POISSON,
+    CMLP_HINGE
+};
 
 enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_ADD };         /* kind */
 enum { CMLP_ROWS, CMLP_COLUMNS };                       /* layout */
@@ -42,8 +66,27 @@ typedef struct {
     ptrdiff_t nonzero_out;         /* the same to be written for `out`; or -1 */
     ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
     ptrdiff_t delta;               /* a dense operation's padded slice of a batch's deltas */
-    double alpha;                  /* slope of leaky_relu at z <= 0 */
+    double alpha;                  /* of leaky_relu and elu */
+    double dropout;                /* > 0: in training, the share of the elements of out that are set to 0 */
 } cmlp_op;
+
+/* The output function of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014, with
+ * the constants of Vigna's public-domain splitmix64.c). */
+static inline uint64_t cmlp_mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+#define CMLP_GOLDEN_GAMMA 0x9e3779b97f4a7c15u /* SplitMix64's increment */
+
+/* The key of the mask of one operation for one sample: a hash of the seed and of where it is, so that a mask is the
+ * same whichever thread asks for it, and whenever. */
+static inline uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) {
+    uint64_t key = cmlp_mix(seed + CMLP_GOLDEN_GAMMA * (step + 1));
+    key = cmlp_mix(key + CMLP_GOLDEN_GAMMA * (position + 1));
+    return cmlp_mix(key + CMLP_GOLDEN_GAMMA * (op + 1));
+}
 
 /* `real` below is float or double, as the table's dtype says. No function allocates, and none reads outside
  * x (n_in,) and y (n_out,); the own buffers (parameters, activations, errors, scratch) end with CMLP_ALIGN bytes of
@@ -60,9 +103,9 @@ typedef struct {
                           const void *x, const void *activations, void *errors, void *scratch);
 
     /* Returns ℓ and writes weight · δ (fused) or weight · ∂ℓ/∂ŷ to error (n,). y (n,) targets, or NULL: the class
-     * is `label`. */
-    double (*loss)(int loss, int fused, ptrdiff_t n, const void *z, const void *a, const void *y, int64_t label,
-                   double weight, void *error);
+     * is `label`. parameter: δ of huber, q of quantile, the label smoothing of cross_entropy. */
+    double (*loss)(int loss, double parameter, int fused, ptrdiff_t n, const void *z, const void *a, const void *y,
+                   int64_t label, double weight, void *error);
 
     /* f(z) over a slice. */
     void (*activate)(int activation, ptrdiff_t n, double alpha, const void *z, void *a);
@@ -112,6 +155,27 @@ typedef struct {
      * put the bias corrections into γ and ε. */
     void (*adam_step)(ptrdiff_t n, void *weights, void *mean, void *square, const void *gradient, double scale,
                       double rate, double beta1, double beta2, double eps, double decay);
+
+    /* g ← g + scale · sign(w), a subgradient of scale ‖w‖₁. */
+    void (*add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale);
+
+    /* w ← w c / ‖w‖₂ for the incoming weights w of units from..to-1 whose norm is above c = limit. */
+    void (*limit_norms)(const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to);
+
+    /* average ← decay · average + (1 - decay) · w. */
+    void (*average)(ptrdiff_t n, void *average, const void *weights, double decay);
+
+    /* values_i ← values_i m_i / (1 - rate), where m_i is 0 with probability `rate`, else 1: the (i/2)-th output of
+     * SplitMix64 started from `key` decides about elements i and i + 1 (i even), its lower half about the first. */
+    void (*drop)(ptrdiff_t n, uint64_t key, double rate, void *values);
+
+    /* out = (x - mean) ⊙ scale, without padding. */
+    void (*standardize)(ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out);
+
+    /* Takes x (n,) into the count, mean and sum of squared deviations of every element (cmlp/scaling.py), and sets shift
+     * and scale to μ and 1/σ for `standardize`. Returns whether all sums are finite. */
+    int (*learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
+                       void *scale);
 } cmlp_kernels;
 
 enum { CMLP_BASELINE, CMLP_AVX2, CMLP_AVX512, CMLP_N_LEVELS };

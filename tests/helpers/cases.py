@@ -14,11 +14,19 @@ from cmlp.program import COLUMNS, ROWS, Lowering
 FLOATS = ["float32", "float64"]
 LAYOUTS = {"rows": ROWS, "columns": COLUMNS}
 
+# Those that do not make a network of random weights overflow in training.
+BOUNDED_GROWTH = [name for name in ACTIVATIONS if name != "exp"]
+
 # Output activations whose range lies in the domain of the loss, so that ℓ is finite for any weights.
 OUTPUTS = {
-    "squared_error": list(ACTIVATIONS),
-    "cross_entropy": ["softmax", "sigmoid"],
+    "squared_error": BOUNDED_GROWTH,
+    "cross_entropy": ["softmax", "sigmoid", "softplus"],
     "binary_cross_entropy": ["sigmoid", "softmax"],
+    "absolute_error": BOUNDED_GROWTH,
+    "huber": BOUNDED_GROWTH,
+    "quantile": BOUNDED_GROWTH,
+    "poisson": ["exp", "softplus", "sigmoid", "softmax"],
+    "hinge": BOUNDED_GROWTH,
 }
 
 # Every way to compose layers that lowers differently, for 5 inputs and 3 outputs; f: a hidden activation.
@@ -70,15 +78,19 @@ COMPOSITIONS = {
 def samples_for(loss, rng, n_samples, n_inputs, n_outputs, dtype, *, one_hot=False):
     """Return X (M, n) and targets in the domain of the loss."""
     X = rng.normal(size=(n_samples, n_inputs)).astype(dtype)
-    if loss == "squared_error":
+    if loss in ("squared_error", "absolute_error", "huber", "quantile"):
         return X, rng.normal(size=(n_samples, n_outputs)).astype(dtype)
     if loss == "binary_cross_entropy" and not one_hot:
         return X, rng.integers(0, 2, (n_samples, n_outputs)).astype(dtype)
+    if loss == "poisson":  # small inputs: e^z must not overflow
+        return X / 4, rng.poisson(2, (n_samples, n_outputs)).astype(dtype)
+    if loss == "hinge" and (n_outputs == 1 or n_samples % 2):
+        return X, rng.choice([-1, 1], (n_samples, n_outputs)).astype(dtype)
     classes = rng.integers(0, n_outputs, n_samples)
     return X, np.eye(n_outputs, dtype=dtype)[classes] if one_hot else classes
 
 
-def random_mlp(rng, dtype, *, max_width=67, loss=None, hidden=tuple(ACTIVATIONS), hidden_layers=None, **options):
+def random_mlp(rng, dtype, *, max_width=67, loss=None, hidden=tuple(BOUNDED_GROWTH), hidden_layers=None, **options):
     """Return an MLP of a random shape: 1-4 hidden layers, widths 1-67, mixed activations, any loss."""
     loss = loss or str(rng.choice(list(LOSSES)))
     n_hidden = hidden_layers or int(rng.integers(1, 5))

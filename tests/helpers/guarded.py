@@ -23,7 +23,7 @@ from cmlp import _core
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES
 from cmlp.program import DENSE
-from helpers.cases import COMPOSITIONS, LAYOUTS, OUTPUTS, LayoutLowering, samples_for
+from helpers.cases import BOUNDED_GROWTH, COMPOSITIONS, LAYOUTS, OUTPUTS, LayoutLowering, samples_for
 
 libc = ctypes.CDLL(None, use_errno=True)
 PROT_NONE = 0
@@ -86,6 +86,7 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     gradient = None if update.is_plain else guard.zeros(program.n_parameters, dtype)
     velocity = guard.zeros(program.n_parameters, dtype) if settings.get("momentum") or settings.get("adam") else None
     squares = guard.zeros(program.n_parameters, dtype) if settings.get("adam") else None
+    average = guard.zeros(program.n_parameters, dtype) if "average_decay" in settings else None
     rows = min(batch_size, n_threads * _core.ROWS_AT_ONCE)
     workspace = guard.zeros(program.workspace_size(rows, n_threads), dtype)
     values, errors = (guard.zeros((M, program.n_activations), dtype) for _ in range(2))
@@ -107,7 +108,21 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     one_reader = [op.source < 0 for op in net._operations].count(True) == 1 and net._operations[0].kind == DENSE
     for program.in_blocks in (False, True) if update.is_plain and one_reader else (False,):
         *_, bad = program.train(
-            params, X, Y, labels, order, weights, rates, 0, update, velocity, squares, gradient, workspace, n_threads
+            params,
+            X,
+            Y,
+            labels,
+            order,
+            weights,
+            rates,
+            0,
+            update,
+            velocity,
+            squares,
+            gradient,
+            workspace,
+            n_threads,
+            average,
         )
         assert bad == -1
     program.in_blocks = chosen
@@ -133,8 +148,10 @@ def sizes(guard, dtype):
 def functions(guard, dtype):
     """Every activation and loss, every way of giving targets, at many widths."""
     rng = np.random.default_rng(0)
-    for loss, hidden, n in itertools.product(LOSSES, ACTIVATIONS, [2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33]):
+    hidden_activations = itertools.cycle(BOUNDED_GROWTH)
+    for loss, n in itertools.product(LOSSES, [2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33]):
         for output, one_hot in itertools.product(OUTPUTS[loss], [False, True]):
+            hidden = next(hidden_activations)
             net = cmlp.MLP([5, n, n], activation=[hidden, output], loss=loss, dtype=dtype, seed=0)
             run_everything(guard, net, *samples_for(loss, rng, 2, 5, n, dtype, one_hot=one_hot))
 
@@ -179,6 +196,27 @@ def compositions(guard, dtype):
         run_everything(guard, net, *samples_for("squared_error", rng, 2, 3, 2, dtype))
 
 
+def regularisers(guard, dtype):
+    """Dropout everywhere, l1, max_norm and an average, in both layouts; inputs that are standardised."""
+    rng = np.random.default_rng(0)
+    everything = {"l1": 0.01, "max_norm": 0.5, "average_decay": 0.9, "dropout_seed": 1}
+    for layout, n in itertools.product(LAYOUTS.values(), range(1, 41)):
+        LayoutLowering.layout = layout
+        drop = cmlp.Dropout(0.3)
+        layers = cmlp.chain(drop, cmlp.Dense(n, "tanh"), drop, cmlp.concatenate(drop, cmlp.Dense(3)), cmlp.Dense(2))
+        net = cmlp.Network(layers, 41 - n, dtype=dtype, seed=0)
+        X, y = samples_for("squared_error", rng, 5, 41 - n, 2, dtype)
+        run_everything(guard, net, X, y, batch_size=1 + n % 3, **everything)
+        x, mean, scale, out = (guard.copy(rng.normal(size=n).astype(dtype)) for _ in range(4))
+        _core.standardize(x[None], mean, scale, out[None])
+        scaling = [guard.zeros(41 - n, d) for d in ("float64", "float64", "float64", dtype, dtype)]
+        one_row = _core.OneRow(net._program, net._parameters, net._new_workspace(1), scaling)
+        one_row.rate = 0.01
+        one_row.learn(guard.copy(X[0]), guard.copy(y[0]), 1.0)
+        one_row.predict(guard.copy(X[1]))
+        guard.release()
+
+
 def slices(guard, dtype):
     """first_nonfinite on exactly its elements; activate with its padding behind."""
     for n in (*range(1, 80), 4095, 4096, 4097):
@@ -197,7 +235,7 @@ def overread(guard, dtype):
     print((ctypes.c_char * edge.itemsize).from_address(outside).raw)
 
 
-GROUPS = {f.__name__: f for f in (slices, functions, updates, compositions, sizes)}
+GROUPS = {f.__name__: f for f in (slices, functions, updates, compositions, regularisers, sizes)}
 
 if __name__ == "__main__":
     faulthandler.enable()  # a crash says in which function
