@@ -22,7 +22,7 @@ from cmlp import datasets, schedules
 from cmlp.layers import Activation, Dense, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
-from cmlp.optimizers import SGD, Adam
+from cmlp.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
 from cmlp.persistence import load
 from cmlp.training import DivergenceError, History
 
@@ -42,17 +42,23 @@ def get_include() -> str:
 
 
 __all__ = [
+    "LBFGS",
     "MLP",
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Dense",
     "DivergenceError",
+    "GradientDescent",
     "Gradients",
     "History",
     "Identity",
     "Layer",
     "Network",
+    "RMSprop",
+    "Rprop",
     "Scores",
     "add",
     "chain",

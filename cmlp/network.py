@@ -98,8 +98,8 @@ class Network:
         n, the number of input features.
     loss : {"squared_error", "cross_entropy", "binary_cross_entropy"}, default "squared_error"
         ℓ; any loss may meet any output activation.
-    optimizer : Optimizer, "sgd" or "adam", optional
-        Default `SGD(0.01)`.
+    optimizer : Optimizer or str, optional
+        Default `SGD(0.01)`; a name stands for an optimiser with its defaults, see `cmlp.optimizers`.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and computation.
     seed : int, numpy.random.Generator or None, default None
@@ -212,8 +212,11 @@ class Network:
         """Take an optimiser and start it from the beginning: t = 0, moments 0."""
         self._optimizer = optimizer
         self._state = {name: self._new_parameters() for name in optimizer.state_names}
+        for name, value in optimizer.state_start.items():
+            self._state[name][...] = value
+        self._memory = optimizer.memory
         self.n_steps = self.n_epochs = 0
-        rate = optimizer.learning_rate
+        rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
         self._one_row.rate = rate if isinstance(rate, float) and optimizer == SGD(rate) else math.nan
 
     # --------------------------------------------------------------------------------------------- training
@@ -556,6 +559,7 @@ class Network:
             "biases": [None if b is None else b.copy() for b in self.biases],
             "optimizer": self.optimizer,
             "optimizer_state": {name: array.copy() for name, array in self._optimizer_state().items()},
+            "optimizer_memory": dict(self._memory),
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
             "metadata": self.metadata,
@@ -570,6 +574,7 @@ class Network:
                 array[...] = saved
         self._set_optimizer(state["optimizer"])
         self._load_optimizer_state(state["optimizer_state"])
+        self._memory = dict(state["optimizer_memory"])
         self.n_steps, self.n_epochs = state["n_steps"], state["n_epochs"]
         self.metadata = state["metadata"]
         self._rng = state["rng"]

@@ -53,6 +53,35 @@ class Schedule(ABC):
         array([0.3, 0.2])
         """
 
+    @property
+    def memory(self) -> dict[str, float]:
+        """The numbers that the schedule keeps from epoch to epoch, and what they are at first. Mostly none.
+
+        Examples
+        --------
+        >>> Constant(0.5).memory
+        {}
+        """
+        return {}
+
+    def observe(self, memory: dict[str, float], loss: float) -> None:  # noqa: B027  # most schedules are deaf
+        """Take note, in `memory`, of the monitored loss of an epoch.
+
+        Examples
+        --------
+        >>> Constant(0.5).observe({}, loss=0.1)
+        """
+
+    def scale(self, memory: dict[str, float]) -> float:
+        """Return by what the rates are multiplied, from what was observed.
+
+        Examples
+        --------
+        >>> Constant(0.5).scale({})
+        1.0
+        """
+        return 1.0
+
     def to_config(self) -> dict[str, Any]:
         """Return the schedule as a dict of JSON values, which `schedule_from_config` reads.
 

@@ -16,9 +16,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_MOST_THREADS,
-    CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels, cmlp_network, cmlp_op, cmlp_run_team,
-    cmlp_table, cmlp_wait_for_team,
+    CMLP_ADAM, CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE,
+    CMLP_MOST_STATES, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD, cmlp_barrier,
+    cmlp_highest_level, cmlp_kernels, cmlp_network, cmlp_op, cmlp_run_team, cmlp_step, cmlp_table, cmlp_wait_for_team,
 )
 
 cnp.import_array()
@@ -88,18 +88,23 @@ include "loops.pxi"
 cdef class Update:
     """How gradients become steps: the settings of one training run.
 
-    Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. With `adam` the
-    moments' decay rates are beta1 and beta2; else momentum and nesterov count.
+    Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. `rule` is a value
+    of `cmlp.optimizers.RULES`; what follows it are settings of `cmlp_step` (kernels.h), of which a rule reads its own.
     """
     cdef Settings settings
 
     def __init__(self, *, ptrdiff_t batch_size=1, bint mean=True, double clip_delta=INFINITY,
-                 double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, double momentum=0.0,
-                 bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0):
-        self.settings = Settings(
-            batch_size=batch_size, mean=mean, nesterov=nesterov, adam=adam, clip_delta=clip_delta,
-            clip_value=clip_value, clip_norm=clip_norm, momentum=momentum, weight_decay=weight_decay, beta1=beta1,
-            beta2=beta2, eps=eps)
+                 double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, bint decoupled=False,
+                 int rule=CMLP_SGD, bint nesterov=False, bint amsgrad=False, bint centered=False, double momentum=0.0,
+                 double beta1=0.0, double beta2=0.0, double eps=0.0, double increase=0.0, double decrease=0.0,
+                 double least=0.0, double most=0.0):
+        cdef Settings *u = &self.settings
+        cdef cmlp_step *s = &u.step  # zeroed, as all of a new object
+        u.batch_size, u.mean, u.weight_decay, u.decoupled = batch_size, mean, weight_decay, decoupled
+        u.clip_delta, u.clip_value, u.clip_norm = clip_delta, clip_value, clip_norm
+        s.rule, s.nesterov, s.amsgrad, s.centered = rule, nesterov, amsgrad, centered
+        s.momentum, s.beta1, s.beta2, s.eps = momentum, beta1, beta2, eps
+        s.increase, s.decrease, s.least, s.most = increase, decrease, least, most
 
     @property
     def batch_size(self):
@@ -120,7 +125,7 @@ cdef class Update:
     def is_plain(self):
         """Whether one sample's δ can go straight into the weights, without a gradient buffer."""
         cdef Settings *u = &self.settings
-        return (u.batch_size == 1 and not u.adam and u.momentum == 0.0 and u.weight_decay == 0.0
+        return (u.batch_size == 1 and u.step.rule == CMLP_SGD and u.step.momentum == 0.0 and u.weight_decay == 0.0
                 and u.clip_value == INFINITY and u.clip_norm == INFINITY)
 
 
@@ -207,14 +212,15 @@ cdef class Program:
 
     def train(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
               const int64_t[::1] labels, const int64_t[::1] order, const double[::1] weights,
-              const double[::1] rates, ptrdiff_t first_step, Update update, floating[::1] velocity,
-              floating[::1] squares, floating[::1] gradient, floating[::1] workspace, int n_threads=1):
+              const double[::1] rates, ptrdiff_t first_step, Update update, tuple state, double[::1] last_loss,
+              floating[::1] gradient, floating[::1] workspace, int n_threads=1):
         """One epoch, or one chunk of it, in place.
 
         Y (M, n_outputs) or labels (M,), the other None; order: indices to visit, or None for 0..M-1; weights
-        (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; velocity,
-        squares: the optimiser's state, None if it has none; gradient: None if `update.is_plain`; workspace: for
-        min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are divided among threads.
+        (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; state: the
+        optimiser's arrays, each like params; last_loss (1,): Σ s_c ℓ_c of the last batch, read and written; gradient:
+        None if `update.is_plain`; workspace: for min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are
+        divided among threads. With the rule CMLP_NO_STEP nothing is learnt: `gradient` is that of the last batch.
 
         Returns
         -------
@@ -238,9 +244,10 @@ cdef class Program:
         job.p, job.s, job.u, job.rates, job.w = &net, &s, &u, &gammas, &w
         job.rows_at_once, job.losses, job.scale = rows, losses, 1.0
         job.state.params = <char *> &params[0]
-        job.state.velocity = NULL if velocity is None else <char *> &velocity[0]
-        job.state.squares = NULL if squares is None else <char *> &squares[0]
         job.state.gradient = NULL if gradient is None else <char *> &gradient[0]
+        job.state.last_loss = last_loss[0]
+        for i, vector in enumerate(state):
+            job.state.vectors[i] = <char *> cnp.PyArray_DATA(vector)
         job.result.bad = -1
         set_samples(&s, X, Y, labels, weights)
         if order is not None:
@@ -253,6 +260,7 @@ cdef class Program:
                 train_plainly(&net, job.state.params, &s, &gammas, &u, &w, &job.result)
             else:
                 cmlp_run_team(n_threads, train_in_batches, &job)
+        last_loss[0] = job.state.last_loss
         return job.result.loss, job.result.n_clipped + sum(job.n_clipped), job.result.bad
 
     def gradients(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,

@@ -6,7 +6,9 @@ cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
     enum: CMLP_ROWS_AT_ONCE
+    enum: CMLP_MOST_STATES
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY
+    const int CMLP_SGD, CMLP_ADAM, CMLP_NO_STEP
 
     ctypedef struct cmlp_op:
         int kind, activation, layout, accumulate, input_gradient, fused
@@ -15,6 +17,14 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t z, out, nonzero_in, nonzero_out
         ptrdiff_t weights, ld, biases, delta
         double alpha
+
+    ctypedef struct cmlp_step:
+        int rule
+        int nesterov, amsgrad, centered, loss_rose
+        double scale, rate, decay
+        double shrink
+        double momentum, beta1, beta2, eps
+        double increase, decrease, least, most
 
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
@@ -25,8 +35,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         void (*clip)(ptrdiff_t, void *, double) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
-        void (*sgd_step)(ptrdiff_t, void *, void *, const void *, double, double, double, int,
-                         double) noexcept nogil
+        void (*step)(ptrdiff_t, const cmlp_step *, void *, const void *, void *const *) noexcept nogil
         ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
         void (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
                            void *) noexcept nogil
@@ -39,8 +48,6 @@ cdef extern from "kernels/kernels.h" nogil:
                                   ptrdiff_t, void *, ptrdiff_t, void *) noexcept nogil
         void (*batch_gradient)(const cmlp_op *, void *, ptrdiff_t, const void *, ptrdiff_t, const void *, ptrdiff_t,
                                const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
-        void (*adam_step)(ptrdiff_t, void *, void *, void *, const void *, double, double, double, double, double,
-                          double) noexcept nogil
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept

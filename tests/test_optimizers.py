@@ -92,7 +92,7 @@ def test_as_optimizer():
     ("value", "error", "message"),
     [
         ("SGD", ValueError, "unknown optimizer 'SGD' .*did you mean 'sgd'"),
-        ("adagrad", ValueError, "unknown optimizer 'adagrad'"),
+        ("adadelta", ValueError, "unknown optimizer 'adadelta'"),
         (0.1, TypeError, r"optimizer must be .*cmlp.SGD\(0.01\).*not 0.1 "),
         (SGD, TypeError, "optimizer must be .*SGD"),
         ({"name": "sgd"}, TypeError, "optimizer must be"),
