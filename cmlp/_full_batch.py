@@ -167,7 +167,11 @@ def search(objective: Objective, epochs: int, end_epoch: Callable[[Pass], bool],
         _minimize_lbfgs(objective, evaluate, optimizer, epochs, end_epoch, history)
         return
     for _ in range(epochs):
-        if end_epoch(_line_search_step(objective, evaluate)):
+        result = _line_search_step(objective, evaluate)
+        if end_epoch(result):
+            break
+        if result.learning_rate == 0.0:
+            history.stopped = "converged"
             break
 
 

@@ -82,7 +82,8 @@ class History:
         Elements of δ that `clip_delta` clipped.
     stopped : str
         Why training ended: "epochs", "patience", "grad_tol", "max_seconds", "callback" or "interrupted" (Ctrl-C);
-        LBFGS also: "converged" (gtol or ftol), "max_fun" or "line_search" (no lower point found: rounding).
+        a line search also: "converged" (no step lowers the objective); LBFGS also: "converged" (gtol or ftol),
+        "max_fun" or "line_search" (no lower point found: rounding).
     best_epoch : int or None
         Epoch with the lowest monitored loss (validation if there is one, else training).
 
