@@ -6,13 +6,14 @@ E(w), the objective, is the mean or sum of s_c ℓ_c over the samples, plus ½ �
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from cmlp._core import Update, first_nonfinite
-from cmlp._run import Pass, Samples, available_processors
+from cmlp._run import Crossover, Pass, Samples
 from cmlp.optimizers import LBFGS
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ class Objective:
         self.network, self.update, self._kept = network, update, kept
         self.samples = samples if kept is None else samples.rows(kept)
         self.scale = 1 / len(self.samples.X) if update.mean else 1.0
-        self._threads = n_threads or available_processors()
+        self._threads = Crossover(n_threads, update.batch_size)
         self._gradient = network._new_parameters()
-        self._workspace = network._new_workspace(update.batch_size, self._threads)
+        self._workspace = network._new_workspace(update.batch_size, self._threads.most)
         mask = network._new_parameters()
         for array in (*network._views(mask)[0], *network._views(mask)[1]):
             if array is not None:
@@ -84,6 +85,7 @@ class Objective:
         """Return E(w) and ∇E(w), which the next call overwrites; E is infinite if a loss was not finite."""
         network, s = self.network, self.samples
         no_rates, no_loss = np.zeros(1), np.zeros(1)
+        n_threads, began = self._threads.next(), time.perf_counter()
         self.data_loss, _, bad = network._program.train(
             w,
             s.X,
@@ -98,8 +100,9 @@ class Objective:
             no_loss,
             self._gradient,
             self._workspace,
-            self._threads,
+            n_threads,
         )
+        self._threads.took(n_threads, time.perf_counter() - began)
         self.bad = None if bad < 0 else bad if self._kept is None else int(self._kept[bad])
         for dW, W in zip(network._views(self._gradient)[0], network._views(w)[0], strict=True):
             dW += self.update.weight_decay * W

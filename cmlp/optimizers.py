@@ -545,7 +545,7 @@ class GradientDescent(SteppingOptimizer):
     >>> import cmlp
     >>> net = cmlp.MLP([1, 1], init="zeros", bias_init="zeros")
     >>> history = net.fit([[1], [-1]], [2, 0], epochs=1, optimizer=GradientDescent(line_search="exact"))
-    >>> round(history.learning_rate[0], 4), net.weights[0].item(), net.biases[0].item()
+    >>> round(history.learning_rate[0], 3), net.weights[0].round(3).item(), net.biases[0].round(3).item()
     (1.0, 1.0, 1.0)
     """
 

@@ -238,13 +238,16 @@ def test_rprop_follows_pytorch_until_the_loss_rises(first):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("batch_size", [1, 50])
 @pytest.mark.parametrize("rule", STEPPING)
-def test_the_same_bits_for_every_number_of_threads(simd_level, rule, dtype):
+def test_the_same_bits_for_every_number_of_threads(simd_level, rule, batch_size, dtype):
     optimizer = STEPPING[rule]
     results = []
     for n_threads in (1, 2, 3, 4):
         net, X, y = problem(dtype, 131)
-        history = net.fit(X, y, epochs=4, batch_size=batches(optimizer, 50), optimizer=optimizer, n_threads=n_threads)
+        history = net.fit(
+            X, y, epochs=4, batch_size=batches(optimizer, batch_size), optimizer=optimizer, n_threads=n_threads
+        )
         results.append((*everything(net), history.loss))
     assert results[1:] == results[:1] * 3
 
