@@ -1,6 +1,7 @@
 """Learning-rate schedules: γ_t, the learning rate of update step t = 0, 1, 2, ... since the model was made.
 
-Wherever a learning rate is asked for, a number, a list (one rate per epoch) or a function of t will do.
+Wherever a learning rate is asked for, a number, a list (one rate per epoch) or a function of t will do. A step is one
+update: an epoch over M samples has ⌈M / batch_size⌉ of them, M if every sample is learnt by itself.
 """
 
 from __future__ import annotations

@@ -91,6 +91,12 @@ def test_rules_take_clipped_gradients(rule):
     assert relative_error((*net.weights, *net.biases), (*weights, *biases)) < 1e-10
 
 
+def test_the_reference_says_which_optimisers_it_has():
+    net, X, y = problem("float64")
+    with pytest.raises(TypeError, match="no step of SGD.* give momentum, nesterov and weight_decay"):
+        reference_train(net, X, y, learning_rate=0.1, optimizer=SGD())
+
+
 def rprop_of_the_paper(net, X, y, optimizer, steps):
     """iRPROP+ of Igel and Hüsken (2000), table 1, entry by entry, with the last change Δw kept."""
     net = copy.deepcopy(net)
