@@ -253,8 +253,7 @@ def fit(
     try:
         if new_optimizer.searches:
             search(Objective(self, samples, kept, update, threads), epochs, end_epoch, history)
-            epochs = 0
-        for epoch in range(epochs):
+        for epoch in range(0 if new_optimizer.searches else epochs):
             run.save_state()
             visits = None if new_optimizer.full_batch else sample_order(order, n_kept, self._rng)
             if kept is not None:
