@@ -25,7 +25,7 @@ from cmlp.averaging import EMA, SWA
 from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
 from cmlp.mlp import MLP
 from cmlp.network import Gradients, Network, Scores
-from cmlp.optimizers import SGD, Adam
+from cmlp.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
 from cmlp.persistence import load
 from cmlp.training import DivergenceError, History
 
@@ -65,19 +65,25 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "EMA",
+    "LBFGS",
     "MLP",
     "SGD",
     "SWA",
     "Activation",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Dense",
     "DivergenceError",
     "Dropout",
+    "GradientDescent",
     "Gradients",
     "History",
     "Identity",
     "Layer",
     "Network",
+    "RMSprop",
+    "Rprop",
     "Scores",
     "add",
     "chain",

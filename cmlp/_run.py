@@ -17,6 +17,7 @@ from cmlp._checks import check_count, check_name, check_number
 from cmlp._core import MOST_THREADS, Update, first_nonfinite
 from cmlp.averaging import EMA, SWA
 from cmlp.losses import loss_name
+from cmlp.optimizers import SteppingOptimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class Failure(NamedTuple):
 def make_update(
     optimizer: Optimizer,
     n_samples: int,
-    batch_size: int | None = 1,
+    batch_size: int | str | None = "auto",
     reduction: str = "mean",
     clip_delta: float | None = None,
     clip_value: float | None = None,
@@ -104,19 +105,24 @@ def make_update(
     def limit(value: float | None, name: str) -> float:
         return math.inf if value is None else check_number(value, name, above=0)
 
+    kind = type(optimizer).__name__
+    if isinstance(batch_size, str) and batch_size == "auto":
+        batch_size = None if optimizer.full_batch else 1
     batch = n_samples if batch_size is None else check_count(batch_size, "batch_size")
+    if optimizer.full_batch and batch < n_samples:
+        raise ValueError(f"{kind} takes all samples at once: leave batch_size out or give None, not {batch_size}")
+    given = {"clip_delta": clip_delta, "clip_value": clip_value, "clip_norm": clip_norm}
+    limits = {name: limit(value, name) for name, value in given.items()}
+    for name, value in limits.items():
+        if optimizer.searches and value != math.inf:
+            raise ValueError(f"{name} does not go with {kind}: its search needs the objective's own gradient")
+    if optimizer.searches and dropout_seed is not None:
+        raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
     return Update(
         batch_size=min(batch, n_samples),
         mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
-        clip_delta=limit(clip_delta, "clip_delta"),
-        clip_value=limit(clip_value, "clip_value"),
-        clip_norm=limit(clip_norm, "clip_norm"),
-        l1=optimizer.l1,
-        max_norm=limit(optimizer.max_norm, "max_norm"),
-        average_decay=optimizer.averaging.decay if isinstance(optimizer.averaging, EMA) else None,
         dropout_seed=dropout_seed,
-        **optimizer.settings,
-        **settings,
+        **{**limits, **optimizer.settings, **settings},
     )
 
 
@@ -167,7 +173,7 @@ class Run:
         self._workspace = network._new_workspace(update.batch_size, self._threads.most)
         self._gradient = None if update.is_plain else network._new_parameters()
         self._saved: list[NDArray[Any]] = []
-        self._saved_steps = 0
+        self._saved_steps, self._saved_memory = 0, dict(network._memory)
 
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
@@ -177,7 +183,11 @@ class Run:
             self._trained[...] = network._parameters
         n_visits = len(self.samples.X) if order is None else len(order)
         n_steps = -(-n_visits // batch)
-        rates = network.optimizer.schedule.rates(network.n_steps, n_steps, network.n_epochs)
+        optimizer, memory = network.optimizer, network._memory
+        assert isinstance(optimizer, SteppingOptimizer)  # the others do not learn by passes
+        schedule, state = optimizer.schedule, tuple(network._state[name] for name in optimizer.state_names)
+        rates = schedule.rates(network.n_steps, n_steps, network.n_epochs) * schedule.scale(memory)
+        last_loss = np.array([memory.get("last_loss", 0.0)])
         # a chunk holds whole batches; a sample costs about 1 ns per parameter and 100 ns besides
         chunk = max(1, int(CHUNK_NANOSECONDS / (network._parameters.size + 100)) // batch) * batch
         result = Pass()
@@ -200,8 +210,8 @@ class Run:
                     step_rates,
                     network.n_steps - (last - first),
                     self.update,
-                    network._state.get("velocity"),
-                    network._state.get("squares"),
+                    state,
+                    last_loss,
                     self._gradient,
                     self._workspace,
                     n_threads,
@@ -215,6 +225,8 @@ class Run:
             result.weight += part.total_weight(visits)
             result.clipped += clipped
             result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
+            if "last_loss" in memory:
+                memory["last_loss"] = last_loss.item()
             if bad >= 0:
                 result.bad = start + bad if visits is None else int(visits[bad])
                 break
@@ -252,13 +264,14 @@ class Run:
         else:
             for saved, array in zip(self._saved, state, strict=True):
                 saved[...] = array
-        self._saved_steps = self.network.n_steps
+        self._saved_steps, self._saved_memory = self.network.n_steps, dict(self.network._memory)
 
     def restore_state(self) -> None:
         """Take the network back to what `save_state` saw."""
         for array, saved in zip(self._state(), self._saved, strict=True):
             array[...] = saved
         self.network.n_steps = self._saved_steps
+        self.network._memory = dict(self._saved_memory)
 
     def _state(self) -> list[NDArray[Any]]:
         return [self.network._parameters, *self.network._state.values(), *self.network._scaling.buffers]

@@ -116,7 +116,7 @@ def train(arguments: argparse.Namespace) -> int:
             callbacks=[progress],
         )
     except cmlp.DivergenceError as error:
-        rate = network.optimizer.schedule.rates(0, 1, 0)[0]
+        rate = _first_rate(arguments, n_features)
         raise UsageError(
             f"training diverged in epoch {error.epoch + 1}: try a --learning-rate below {rate:.3g}"
         ) from error
@@ -198,11 +198,16 @@ def _scaling(problem: Problem, X: NDArray[Any], y: NDArray[Any]) -> Scaling:
     return Scaling(mean, scale, constant, y_mean, y_scale if y_scale > 0 else 1.0)
 
 
-def _network(problem: Problem, arguments: argparse.Namespace, n_features: int) -> cmlp.MLP:
-    """Return the network to train. The learning rate falls linearly to a tenth over the epochs."""
+def _first_rate(arguments: argparse.Namespace, n_features: int) -> float:
+    """Return the learning rate of the first epoch."""
     # ‖x‖² ≈ n for standardised x, and a step of per-sample SGD on the first layer changes z by γ δ ‖x‖²: with many
     # features the rate must be smaller.
-    first = arguments.learning_rate or 0.01 * min(1.0, 64 / n_features)
+    return float(arguments.learning_rate or 0.01 * min(1.0, 64 / n_features))
+
+
+def _network(problem: Problem, arguments: argparse.Namespace, n_features: int) -> cmlp.MLP:
+    """Return the network to train. The learning rate falls linearly to a tenth over the epochs."""
+    first = _first_rate(arguments, n_features)
     rates = np.linspace(first, first / 10, arguments.epochs).tolist()
     sizes = [n_features, *arguments.hidden, 1 if problem.classes is None else len(problem.classes)]
     try:

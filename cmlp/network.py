@@ -100,8 +100,8 @@ class Network:
     loss : str or Loss, default "squared_error"
         ℓ, a name of `cmlp.losses` or, with a parameter, such as `cmlp.losses.Huber(2.0)`; any loss may meet any output
         activation.
-    optimizer : Optimizer, "sgd" or "adam", optional
-        Default `SGD(0.01)`.
+    optimizer : Optimizer or str, optional
+        Default `SGD(0.01)`; a name stands for an optimiser with its defaults, see `cmlp.optimizers`.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and computation.
     seed : int, numpy.random.Generator or None, default None
@@ -255,8 +255,11 @@ class Network:
         self._optimizer = optimizer
         names = (*optimizer.state_names, *(["iterate"] if optimizer.averaging is not None else []))
         self._state = {name: self._new_parameters() for name in names}
+        for name, value in optimizer.state_start.items():
+            self._state[name][...] = value
+        self._memory = optimizer.memory
         self.n_steps = self.n_epochs = 0
-        rate = optimizer.learning_rate
+        rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
         plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and self.missing == "error"
         self._one_row.rate = rate if plain else math.nan  # type: ignore[assignment]
 
@@ -630,6 +633,7 @@ class Network:
             "biases": [None if b is None else b.copy() for b in self.biases],
             "optimizer": self.optimizer,
             "optimizer_state": {name: array.copy() for name, array in self._optimizer_state().items()},
+            "optimizer_memory": dict(self._memory),
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
             "scaling": {name: array.copy() for name, array in self._scaling.state().items()},
@@ -645,6 +649,7 @@ class Network:
                 array[...] = saved
         self._set_optimizer(state["optimizer"])
         self._load_optimizer_state(state["optimizer_state"])
+        self._memory = dict(state["optimizer_memory"])
         self.n_steps, self.n_epochs = state["n_steps"], state["n_epochs"]
         self._scaling.set_state(state["scaling"])
         self.metadata = state["metadata"]

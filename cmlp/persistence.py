@@ -2,7 +2,7 @@
 
 A model file is a zip archive, as NumPy's npz files are, with no pickle inside:
 
-    network.json              format and version, `Network.config()`, optimiser, counters, metadata
+    network.json              format and version, `Network.config()`, optimiser and its memory, counters, metadata
     weights.0.npy             W_1 (n_in, n_out), and so on for every dense layer
     biases.0.npy              b_1 (n_out,), if the layer has a bias
     velocity.weights.0.npy    whatever arrays the optimiser keeps
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from cmlp._checks import check_count, shown
+from cmlp._checks import check_count, check_number, shown
 from cmlp._core import first_nonfinite
 from cmlp.layers import layer_from_config
 from cmlp.losses import loss_from_config
@@ -44,7 +44,7 @@ __all__ = ["load", "save"]
 _FORMAT = "cmlp network"
 _VERSION = 1
 _HEADER = "network.json"
-_HEADER_KEYS = {"format", "version", "network", "optimizer", "n_steps", "n_epochs", "metadata"}
+_HEADER_KEYS = {"format", "version", "network", "optimizer", "memory", "n_steps", "n_epochs", "metadata"}
 _NPY_HEADER = 4096  # bytes that may precede the numbers of an .npy member; NumPy writes 128
 
 
@@ -101,6 +101,7 @@ def save(network: Network, path: str | PathLike[str]) -> None:
         "version": _VERSION,
         "network": network.config(),
         "optimizer": network.optimizer.to_config(),
+        "memory": network._memory,
         "n_steps": network.n_steps,
         "n_epochs": network.n_epochs,
         "metadata": network.metadata,
@@ -189,6 +190,7 @@ def _read(file: BinaryIO) -> Network:
             _check_member(members, name, wanted)
         network = Network.from_config(header["network"])
         network._set_optimizer(optimizer)
+        network._memory = _check_memory(header["memory"], optimizer.memory)
         network.n_steps, network.n_epochs = header["n_steps"], header["n_epochs"]
         network.metadata = header["metadata"]
         arrays = _arrays(network)
@@ -243,6 +245,13 @@ def _check_header(header: Any) -> None:
             raise ValueError(f"{key} is out of range")
     if not isinstance(header["metadata"], dict):
         raise ValueError(f"metadata must be a dict, not {shown(header['metadata'])}")
+
+
+def _check_memory(memory: Any, expected: dict[str, float]) -> dict[str, float]:
+    """Return the numbers that the optimiser keeps, if they are those that it needs."""
+    if not isinstance(memory, dict) or set(memory) != set(expected):
+        raise ValueError(f"memory must be a dict of {sorted(expected)}, not {shown(memory)}")
+    return {name: check_number(value, f"memory[{name!r}]") for name, value in memory.items()}
 
 
 def _no_constant(name: str) -> None:

@@ -39,6 +39,7 @@ from numpy.typing import ArrayLike, NDArray
 from cmlp.activations import alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, loss_name, loss_parameter
+from cmlp.optimizers import Adagrad, Adam, AdamW, Optimizer, RMSprop, Rprop
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Sequence[Array]
@@ -394,6 +395,42 @@ def _adam_step(
     w -= gamma * (m / (1 - beta1 ** (t + 1))) / (np.sqrt(v / (1 - beta2 ** (t + 1))) + eps)
 
 
+def _optimizer_step(
+    optimizer: Optimizer, w: Array, g: Array, state: Arrays, gamma: float, t: int, loss_rose: bool
+) -> None:
+    """Step t = 0, 1, 2, ... of an optimiser on one array, in place; `cmlp.optimizers` has formulas and sources.
+
+    state: what the optimiser keeps for this array, three arrays that start at 0; loss_rose: since the last step.
+    """
+    o, (m, v, u) = optimizer, state
+    if isinstance(o, Adam):
+        m[...] = o.beta1 * m + (1 - o.beta1) * g
+        v[...] = o.beta2 * v + (1 - o.beta2) * g**2
+        u[...] = np.maximum(u, v) if o.amsgrad else v
+        w -= gamma * (m / (1 - o.beta1 ** (t + 1))) / (np.sqrt(u / (1 - o.beta2 ** (t + 1))) + o.eps)
+    elif isinstance(o, RMSprop):
+        m[...] = o.beta * m + (1 - o.beta) * g
+        v[...] = o.beta * v + (1 - o.beta) * g**2
+        u[...] = o.momentum * u + g / (np.sqrt(np.maximum(v - m**2, 0) if o.centered else v) + o.eps)
+        w -= gamma * u
+    elif isinstance(o, Adagrad):
+        v += g**2
+        w -= gamma * g / (np.sqrt(v) + o.eps)
+    elif isinstance(o, Rprop):
+        last, size = m, v
+        if t == 0:
+            size[...] = o.learning_rate
+        agree = np.sign(g) * np.sign(last)
+        if loss_rose:  # where the sign changed, take the last step back
+            w[agree < 0] += (np.sign(last) * size)[agree < 0]
+        size[agree > 0] = np.minimum(o.increase * size[agree > 0], o.max_step)
+        size[agree < 0] = np.maximum(o.decrease * size[agree < 0], o.min_step)
+        last[...] = np.where(agree < 0, 0, g)
+        w -= np.sign(last) * size
+    else:
+        raise TypeError(f"no step of {optimizer!r} is written here: give momentum, nesterov and weight_decay")
+
+
 def train(
     weights: Arrays,
     biases: Biases,
@@ -416,6 +453,7 @@ def train(
     l1: float = 0.0,
     max_norm: float | None = None,
     adam: tuple[float, float, float] | None = None,
+    optimizer: Optimizer | None = None,
     sample_weight: ArrayLike | None = None,
     alpha: float | None = None,
 ) -> list[float]:
@@ -448,6 +486,8 @@ def train(
         μ, which form of it, λ, λ₁, and the longest ‖w‖₂ of a unit's incoming weights.
     adam : tuple of three floats, optional
         β₁, β₂ and ε of Adam, which then takes the place of momentum.
+    optimizer : Adam, AdamW, RMSprop, Adagrad or Rprop, optional
+        Takes the place of momentum, weight_decay and adam. Its learning rate is not read, but for Rprop.
 
     Returns
     -------
@@ -472,13 +512,17 @@ def train(
     gammas = iter(np.broadcast_to(np.asarray(learning_rate, float), epochs * -(-m // size)).tolist())
     psi = np.array(clip_delta or 0, dtype)  # as an array: a Python float would be converted at every use
     low = np.array(-psi)
-    plain = size == 1 and not (momentum or weight_decay or clip_value or clip_norm or adam or l1 or max_norm)
+    general = momentum or weight_decay or clip_value or clip_norm or adam or l1 or max_norm or optimizer
+    plain = size == 1 and not general
+    decay = getattr(optimizer, "weight_decay", 0.0) if optimizer else weight_decay
 
     # With contiguous columns of W, a wide layer into few units is several times faster, and no layer slower.
     Ws = [np.asfortranarray(W) for W in weights]
     buffers = [np.empty_like(W.T) for W in Ws]
     parameters = [*Ws, *(b for b in biases if b is not None)]
     velocities, squares = [np.zeros_like(w) for w in parameters], [np.zeros_like(w) for w in parameters]
+    states = [[np.zeros_like(w) for _ in range(3)] for w in parameters] if optimizer else []
+    last_loss = np.inf
     clock = count()
     means = []
     for indices in np.broadcast_to(visits, (epochs, m)):
@@ -504,11 +548,18 @@ def train(
             gradient = dW + [g for g, b in zip(db, biases, strict=True) if b is not None]
             _clip_gradient(gradient, clip_value, clip_norm)
             t = next(clock)
+            E = float((ell if s is None else s[block].ravel() * ell).sum()) if optimizer else 0.0
             for k, (w, g, v) in enumerate(zip(parameters, gradient, velocities, strict=True)):
-                if weight_decay and k < len(Ws):
-                    g += weight_decay * w
+                if decay and k < len(Ws):
+                    if isinstance(optimizer, AdamW):
+                        w *= 1 - gamma * decay
+                    else:
+                        g += decay * w
                 if l1 and k < len(Ws):
                     g += l1 * np.sign(w)
+                if optimizer is not None:
+                    _optimizer_step(optimizer, w, g, states[k], gamma, t, last_loss < E)
+                    continue
                 if adam is not None:
                     _adam_step(w, g, v, squares[k], gamma, t, *adam)
                     continue
@@ -520,6 +571,7 @@ def train(
             if max_norm is not None:
                 for W in Ws:
                     W *= np.minimum(1, max_norm / np.maximum(np.linalg.norm(W, axis=0), 1e-30))
+            last_loss = E
         ells = np.array(losses, float) if size == 1 else np.concatenate(losses, dtype=float)
         means.append(float(np.average(ells, weights=None if s is None else s[indices, 0])))
     for W, trained in zip(weights, Ws, strict=True):

@@ -1,6 +1,7 @@
 """Learning-rate schedules: γ_t, the learning rate of update step t = 0, 1, 2, ... since the model was made.
 
-Wherever a learning rate is asked for, a number, a list (one rate per epoch) or a function of t will do.
+Wherever a learning rate is asked for, a number, a list (one rate per epoch) or a function of t will do. A step is one
+update: an epoch over M samples has ⌈M / batch_size⌉ of them, M if every sample is learnt by itself.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmlp._checks import check_name, check_number, shown
+from cmlp._checks import check_count, check_name, check_number, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +54,35 @@ class Schedule(ABC):
         array([0.3, 0.2])
         """
 
+    @property
+    def memory(self) -> dict[str, float]:
+        """The numbers that the schedule keeps from epoch to epoch, and what they are at first. Mostly none.
+
+        Examples
+        --------
+        >>> Constant(0.5).memory
+        {}
+        """
+        return {}
+
+    def observe(self, memory: dict[str, float], loss: float) -> None:  # noqa: B027  # most schedules are deaf
+        """Take note, in `memory`, of the monitored loss of an epoch.
+
+        Examples
+        --------
+        >>> Constant(0.5).observe({}, loss=0.1)
+        """
+
+    def scale(self, memory: dict[str, float]) -> float:
+        """Return by what the rates are multiplied, from what was observed.
+
+        Examples
+        --------
+        >>> Constant(0.5).scale({})
+        1.0
+        """
+        return 1.0
+
     def to_config(self) -> dict[str, Any]:
         """Return the schedule as a dict of JSON values, which `schedule_from_config` reads.
 
@@ -68,8 +98,7 @@ class Schedule(ABC):
         """
         for name, kind in _SAVABLE.items():
             if type(self) is kind:
-                fields = asdict(self).items()  # type: ignore[call-overload]  # all savable ones are dataclasses
-                return {"name": name, **{key: list(v) if isinstance(v, tuple) else v for key, v in fields}}
+                return {"name": name, **{key: _json(value) for key, value in vars(self).items()}}
         raise TypeError(
             f"a {type(self).__name__} schedule cannot be saved: code is not data; "
             "give the model a number, a list or one of the named schedules as its learning rate first"
@@ -232,12 +261,346 @@ class FromCallable(Schedule):
         return rates
 
 
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """A learning rate that falls by a factor from time to time: γ_t = η factor^⌊t / every⌋.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0, the rate of the first steps.
+    every : int
+        >= 1; how many update steps one rate is kept. An epoch has ⌈M / batch_size⌉ of them.
+    factor : float, default 0.1
+        0 < factor < 1.
+
+    Examples
+    --------
+    >>> StepDecay(0.5, every=2, factor=0.5).rates(first_step=0, n_steps=5, epoch=0)
+    array([0.5  , 0.5  , 0.25 , 0.25 , 0.125])
+    """
+
+    learning_rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
+        self._store(every=_check_steps(self.every, "every"))
+        self._store(factor=check_number(self.factor, "factor", above=0, below=1))
+
+    def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+        """Return η factor^⌊t / every⌋ for every step."""
+        cuts: NDArray[np.float64] = self.factor ** (_steps(first_step, n_steps) // self.every).astype(np.float64)
+        return self.learning_rate * cuts
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """A learning rate that falls exponentially: γ_t = η factor^(t / every).
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0, the rate of the first step.
+    factor : float
+        0 < factor < 1; by what the rate falls ...
+    every : int, default 1
+        ... in so many update steps, >= 1.
+
+    Examples
+    --------
+    >>> Exponential(0.8, factor=0.25, every=2).rates(first_step=0, n_steps=4, epoch=0)
+    array([0.8, 0.4, 0.2, 0.1])
+    """
+
+    learning_rate: float
+    factor: float
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
+        self._store(factor=check_number(self.factor, "factor", above=0, below=1))
+        self._store(every=_check_steps(self.every, "every"))
+
+    def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+        """Return η factor^(t / every) for every step."""
+        return self.learning_rate * self.factor ** (_steps(first_step, n_steps) / self.every)
+
+
+@dataclass(frozen=True)
+class CosineRestarts(Schedule):
+    """Half a cosine from η down to a minimum, again and again: SGDR.
+
+    γ_t = η_min + ½ (η - η_min) (1 + cos(π s / T_i)), where s steps have passed of cycle i, which has T_i = T_0 growthⁱ.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0, the rate at the start of every cycle.
+    period : int
+        T_0 >= 1, the update steps of the first cycle. As many as there are in all: no restart.
+    growth : int, default 1
+        >= 1; how many times as long as the one before every cycle is.
+    minimum : float, default 0.0
+        η_min, 0 <= η_min < η.
+
+    References
+    ----------
+    Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts (2017), equation 5.
+
+    Examples
+    --------
+    >>> CosineRestarts(1.0, period=2, growth=2).rates(first_step=0, n_steps=7, epoch=0).round(3)
+    array([1.   , 0.5  , 1.   , 0.854, 0.5  , 0.146, 1.   ])
+    """
+
+    learning_rate: float
+    period: int
+    growth: int = 1
+    minimum: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
+        self._store(period=_check_steps(self.period, "period"), growth=_check_steps(self.growth, "growth"))
+        self._store(minimum=check_number(self.minimum, "minimum", minimum=0))
+        if not self.minimum < self.learning_rate:
+            raise ValueError(f"minimum must be below learning_rate={self.learning_rate}, not {self.minimum}")
+
+    def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+        """Return the rate of every step, from its place in its cycle."""
+        t = _steps(first_step, n_steps)
+        if self.growth == 1:
+            part = t % self.period / self.period
+        else:
+            lengths, starts = [self.period], [0]
+            while starts[-1] + lengths[-1] < first_step + n_steps:
+                starts.append(starts[-1] + lengths[-1])
+                lengths.append(lengths[-1] * self.growth)
+            cycle = np.searchsorted(np.array(starts, np.int64), t, side="right") - 1
+            part = (t - np.array(starts, np.int64)[cycle]) / np.array(lengths, np.float64)[cycle]
+        return self.minimum + 0.5 * (self.learning_rate - self.minimum) * (1 + np.cos(np.pi * part))
+
+
+@dataclass(frozen=True)
+class LinearWarmup(Schedule):
+    """A learning rate that first rises linearly, and then follows another schedule from its beginning.
+
+    γ_t = (t + 1) / steps · γ'_0 for t < steps, then γ'_{t - steps}, with γ' the other schedule. One that goes by
+    epochs, as a list, goes on counting them: γ_t = (t + 1) / steps · γ' of the epoch.
+
+    Parameters
+    ----------
+    learning_rate : float, sequence of float, callable or Schedule
+        γ', what is warmed up to.
+    steps : int
+        >= 1; update steps until the full rate.
+
+    Examples
+    --------
+    >>> LinearWarmup(0.4, steps=4).rates(first_step=0, n_steps=6, epoch=0)
+    array([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+    """
+
+    learning_rate: float | Sequence[float] | Callable[[int], float] | Schedule
+    steps: int
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._store(learning_rate=_number_or_schedule(self.learning_rate), steps=_check_steps(self.steps, "steps"))
+
+    def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+        """Return the rising rates of the first steps, and those of the other schedule after them."""
+        after = as_schedule(self.learning_rate)
+        n_rising = min(max(self.steps - first_step, 0), n_steps)
+        if n_rising == 0:
+            return after.rates(first_step - self.steps, n_steps, epoch)
+        rising = (_steps(first_step, n_rising) + 1) / self.steps * after.rates(0, 1, epoch)
+        if n_rising == n_steps:
+            return rising
+        later = after.rates(0, n_steps - n_rising, epoch)
+        return np.concatenate([rising, np.broadcast_to(later, n_steps - n_rising)])
+
+    @property
+    def memory(self) -> dict[str, float]:
+        """What the other schedule keeps."""
+        return as_schedule(self.learning_rate).memory
+
+    def observe(self, memory: dict[str, float], loss: float) -> None:
+        """Let the other schedule take note of an epoch's loss."""
+        as_schedule(self.learning_rate).observe(memory, loss)
+
+    def scale(self, memory: dict[str, float]) -> float:
+        """Return the other schedule's."""
+        return as_schedule(self.learning_rate).scale(memory)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """A learning rate that rises to its peak and falls to almost nothing, each by half a cosine.
+
+    It starts at η / start_divisor, reaches η at step rising · steps - 1, and η / start_divisor / end_divisor at step
+    steps - 1, where it stays.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0, the highest rate.
+    steps : int
+        >= 2; all update steps of the cycle.
+    rising : float, default 0.3
+        The share of them that rises, 1 / steps < rising < 1.
+    start_divisor, end_divisor : float, default 25 and 1e4
+        >= 1.
+
+    References
+    ----------
+    Smith and Topin, Super-convergence: very fast training of neural networks using large learning rates (2018), with
+    the cosines of PyTorch's OneCycleLR.
+
+    Examples
+    --------
+    >>> OneCycle(1.0, steps=5, rising=0.6, start_divisor=10, end_divisor=10).rates(0, 6, epoch=0).round(3)
+    array([0.1  , 0.55 , 1.   , 0.505, 0.01 , 0.01 ])
+    """
+
+    learning_rate: float
+    steps: int
+    rising: float = 0.3
+    start_divisor: float = 25.0
+    end_divisor: float = 1e4
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
+        self._store(steps=_check_steps(self.steps, "steps", minimum=2))
+        self._store(rising=check_number(self.rising, "rising", above=1 / self.steps, below=1))
+        self._store(start_divisor=check_number(self.start_divisor, "start_divisor", minimum=1))
+        self._store(end_divisor=check_number(self.end_divisor, "end_divisor", minimum=1))
+
+    def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+        """Return the rate of every step, from its place between start, peak and end."""
+        start, last = self.learning_rate / self.start_divisor, self.steps - 1
+        peak = self.rising * self.steps - 1
+        t = np.minimum(_steps(first_step, n_steps), last)
+        rising = self.learning_rate + (start - self.learning_rate) * 0.5 * (1 + np.cos(np.pi * (t / peak)))
+        falling = (1 + np.cos(np.pi * ((t - peak) / (last - peak)))) * 0.5
+        end = start / self.end_divisor
+        return np.where(t <= peak, rising, end + (self.learning_rate - end) * falling)
+
+
+_NOTHING_SEEN = float(np.finfo(np.float64).max)  # any loss is better; unlike infinity, it can be written as JSON
+
+
+@dataclass(frozen=True)
+class Plateau(Schedule):
+    """A learning rate that falls by a factor when the loss has stopped falling: γ_t = γ'_t factorᵏ after k cuts.
+
+    After every epoch of `fit`, the monitored loss (validation if there is one, else training) is compared with the
+    best so far: it has to be lower by at least tol. After `patience` epochs in a row without that, the rate is cut,
+    and the counting begins again. What was seen is kept from fit to fit and saved with the model.
+
+    Parameters
+    ----------
+    learning_rate : float, sequence of float, callable or Schedule
+        γ', the rate before any cut.
+    factor : float, default 0.2
+        0 < factor < 1.
+    patience : int, default 2
+        >= 1; epochs in a row. scikit-learn's learning_rate="adaptive" is patience = n_iter_no_change + 1, PyTorch's
+        ReduceLROnPlateau counts one less as well.
+    tol : float, default 1e-4
+        >= 0.
+
+    Examples
+    --------
+    >>> schedule = Plateau(0.5, patience=2)
+    >>> memory = schedule.memory
+    >>> for loss in [0.9, 0.8, 0.8, 0.79999]:  # two epochs in a row without improvement
+    ...     schedule.observe(memory, loss)
+    >>> schedule.rates(0, 1, epoch=4) * schedule.scale(memory)
+    array([0.1])
+    """
+
+    learning_rate: float | Sequence[float] | Callable[[int], float] | Schedule
+    factor: float = 0.2
+    patience: int = 2
+    tol: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._store(learning_rate=_number_or_schedule(self.learning_rate))
+        if as_schedule(self.learning_rate).memory:
+            raise ValueError(f"learning_rate of a Plateau must not watch the loss itself: {shown(self.learning_rate)}")
+        self._store(factor=check_number(self.factor, "factor", above=0, below=1))
+        self._store(patience=check_count(self.patience, "patience"))
+        self._store(tol=check_number(self.tol, "tol", minimum=0))
+
+    def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+        """Return the rates before any cut; `scale` has the cuts."""
+        return as_schedule(self.learning_rate).rates(first_step, n_steps, epoch)
+
+    @property
+    def memory(self) -> dict[str, float]:
+        """The best loss, epochs without improvement since it or since the last cut, and factorᵏ."""
+        return {"best_loss": _NOTHING_SEEN, "bad_epochs": 0.0, "scale": 1.0}
+
+    def observe(self, memory: dict[str, float], loss: float) -> None:
+        """Count an epoch without improvement, and cut the rate if there were enough."""
+        improved = loss <= memory["best_loss"] - self.tol  # not if it is NaN
+        memory["bad_epochs"] = 0.0 if improved else memory["bad_epochs"] + 1
+        if loss < memory["best_loss"]:
+            memory["best_loss"] = loss
+        if memory["bad_epochs"] >= self.patience:
+            memory["scale"] *= self.factor
+            memory["bad_epochs"] = 0.0
+
+    def scale(self, memory: dict[str, float]) -> float:
+        """Return factorᵏ."""
+        return memory["scale"]
+
+
 _SAVABLE: dict[str, type[Schedule]] = {
     "constant": Constant,
     "inverse_time": InverseTime,
     "inverse_scaling": InverseScaling,
     "per_epoch": PerEpoch,
+    "step_decay": StepDecay,
+    "exponential": Exponential,
+    "cosine_restarts": CosineRestarts,
+    "linear_warmup": LinearWarmup,
+    "one_cycle": OneCycle,
+    "plateau": Plateau,
 }
+
+
+def _steps(first_step: int, n_steps: int) -> NDArray[np.int64]:
+    """Return t for every step."""
+    return np.arange(first_step, first_step + n_steps, dtype=np.int64)
+
+
+def _check_steps(value: object, what: str, minimum: int = 1) -> int:
+    """Return a number of steps that 64 bits have room for, beside the steps made before."""
+    steps = check_count(value, what, minimum)
+    if steps >= 2**62:
+        raise ValueError(f"{what} must be below 2**62, not {shown(value)}")
+    return steps
+
+
+def _number_or_schedule(value: object) -> float | Schedule:
+    """Return a learning rate as it is kept: a constant as a float, everything else as a schedule."""
+    schedule = as_schedule(value)  # type: ignore[arg-type]  # which rejects what it is not
+    return schedule.learning_rate if type(schedule) is Constant else schedule
+
+
+def _json(value: Any) -> Any:
+    """Return a field of a schedule as a JSON value."""
+    if isinstance(value, Schedule):
+        return value.to_config()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def as_schedule(value: float | Sequence[float] | Callable[[int], float] | Schedule) -> Schedule:
@@ -302,7 +665,8 @@ def schedule_from_config(config: dict[str, Any]) -> Schedule:
         raise ValueError(f"a saved schedule must be a dict, not {shown(config)}")
     fields = dict(config)
     try:
-        return _SAVABLE[check_name(fields.pop("name", None), _SAVABLE, "schedule")](**fields)
+        kind = _SAVABLE[check_name(fields.pop("name", None), _SAVABLE, "schedule")]
+        return kind(**{key: schedule_from_config(v) if isinstance(v, dict) else v for key, v in fields.items()})
     except TypeError as error:
         raise ValueError(f"malformed saved schedule {shown(config)}: {error}") from error
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cmlp._checks import check_count, check_name, check_number, numeric_array, shown
+from cmlp._full_batch import Objective, import_optimize, search
 from cmlp._run import Pass, Run, Samples, check_threads, make_update
 from cmlp.averaging import SWA
 from cmlp.data import ORDERS, check_row, check_targets, sample_order, split_validation
@@ -69,17 +70,22 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean of ℓ, each sample's taken when it was visited, with dropout if there is any.
+        Mean of ℓ, each sample's taken when it was visited, with dropout if there is any; of LBFGS, at the end of the
+        iteration.
+    objective : list of float
+        Of LBFGS: what it minimises, weight decay included, at the end of the iteration; else empty.
     validation_loss, validation_accuracy : list of float
         After the epoch; empty without validation (and accuracy for classifiers only).
     seconds : list of float
         Wall time, validation included.
     learning_rate : list of float
-        Of the epoch's last step.
+        Of the epoch's last step; α of a line search (0 if no step lowers the objective), NaN for LBFGS.
     clipped : list of int
         Elements of δ that `clip_delta` clipped.
     stopped : str
-        Why training ended: "epochs", "patience", "grad_tol", "max_seconds", "callback" or "interrupted" (Ctrl-C).
+        Why training ended: "epochs", "patience", "grad_tol", "max_seconds", "callback" or "interrupted" (Ctrl-C);
+        a line search also: "converged" (no step lowers the objective); LBFGS also: "converged" (gtol or ftol),
+        "max_fun" or "line_search" (no lower point found: rounding).
     best_epoch : int or None
         Epoch with the lowest monitored loss (validation if there is one, else training).
 
@@ -93,6 +99,7 @@ class History:
     """
 
     loss: list[float] = field(default_factory=list)
+    objective: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -108,7 +115,7 @@ def fit(
     y: ArrayLike,
     *,
     epochs: int = 10,
-    batch_size: int | None = 1,
+    batch_size: int | str | None = "auto",
     optimizer: Optimizer | str | None = None,
     order: str = "shuffle",
     reduction: str = "mean",
@@ -137,18 +144,21 @@ def fit(
         probabilities (M, n_outputs).
     epochs : int, default 10
         K, passes over the samples.
-    batch_size : int or None, default 1
-        Samples per update: 1 is per-sample SGD, None the full batch.
-    optimizer : Optimizer, "sgd" or "adam", optional
-        Replaces the network's optimiser and starts it anew (t = 0).
+    batch_size : int, None or "auto", default "auto"
+        Samples per update: 1 is per-sample SGD, None the full batch. "auto" is 1, or the full batch for the optimisers
+        that need it: Rprop, GradientDescent and LBFGS, which take nothing else.
+    optimizer : Optimizer or str, optional
+        Replaces the network's optimiser and starts it anew (t = 0); a name stands for one with its defaults.
     order : {"shuffle", "given", "replacement"}, default "shuffle"
-        A fresh permutation each epoch, the rows as they are, or M draws with replacement.
+        A fresh permutation each epoch, the rows as they are, or M draws with replacement. The optimisers that need
+        the full batch take the rows as they are.
     reduction : {"mean", "sum"}, default "mean"
         How the gradients of a batch are reduced.
     clip_delta : float, optional
         ψ > 0: the δ that enters an update is limited elementwise to [-ψ, ψ]; the δ that is propagated is not.
     clip_value, clip_norm : float, optional
-        Limits > 0 of the reduced gradient, elementwise and by its global norm, in this order.
+        Limits > 0 of the reduced gradient, elementwise and by its global norm, in this order. Line searches and LBFGS
+        need the gradient as it is and take no limits.
     sample_weight : array-like, shape (M,), optional
         s_c >= 0, multiplies ℓ of sample c.
     validation : float or (X, y), optional
@@ -182,6 +192,8 @@ def fit(
         If the samples or a parameter are not as described; nothing is changed then.
     DivergenceError
         If a loss or a parameter is not finite any more; the network keeps the last good epoch.
+    ImportError
+        If the optimiser needs SciPy and it is not there.
 
     Examples
     --------
@@ -205,6 +217,10 @@ def fit(
     threads = check_threads(n_threads)
     clipping = (clip_delta, clip_value, clip_norm)
     update = make_update(new_optimizer, n_kept, batch_size, reduction, *clipping, self._dropout_seed())
+    if new_optimizer.full_batch and order == "replacement":
+        raise ValueError(f"{type(new_optimizer).__name__} takes all samples: order='replacement' does not go with it")
+    if new_optimizer.searches:
+        import_optimize()  # SciPy is missed before anything has changed
     if self._scaling.needed:
         if not self._scaling.count.any():  # the first samples of all decide about the scale
             self._scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
@@ -214,35 +230,46 @@ def fit(
 
     run = Run(self, samples, update, threads)
     history = History()
-    deadline += time.perf_counter()
+    began = time.perf_counter()
+    deadline += began
+
+    def end_epoch(result: Pass) -> bool:
+        """Record an epoch; tell whether it was the last one."""
+        nonlocal began
+        self.n_epochs += 1
+        monitored = _record(self, history, result, held_out, began)
+        monitor.see(self, history, monitored)
+        self._optimizer.observe(self._memory, monitored)
+        if progress:
+            print(_progress_line(history, epochs), file=sys.stderr, flush=True)
+        # a list: all callbacks are called, even after one that returns True
+        asked_to_stop = [callback(self, history) is True for callback in callbacks]
+        began = time.perf_counter()
+        if result.out_of_time or began >= deadline:
+            history.stopped = "max_seconds"
+        elif any(asked_to_stop):
+            history.stopped = "callback"
+        elif monitor.lost_patience(history):
+            history.stopped = "patience"
+        elif grad_tol is not None and run.gradient_norm(kept) <= grad_tol:
+            history.stopped = "grad_tol"
+        else:
+            return False
+        return True
+
     try:
-        for epoch in range(epochs):
-            start = time.perf_counter()
+        if new_optimizer.searches:
+            search(Objective(self, samples, kept, update, threads), epochs, end_epoch, history)
+        for epoch in range(0 if new_optimizer.searches else epochs):
             run.save_state()
-            visits = sample_order(order, n_kept, self._rng)
+            visits = None if new_optimizer.full_batch else sample_order(order, n_kept, self._rng)
             if kept is not None:
                 visits = kept if visits is None else kept[visits]
             result = run.learn(visits, deadline)
             _raise_if_diverged(run, result, epoch, history)
             run.average_epoch()
-            self.n_epochs += 1
-            monitored = _record(self, history, result, held_out, start)
-            monitor.see(self, history, monitored)
-            if progress:
-                print(_progress_line(history, epochs), file=sys.stderr, flush=True)
-            # a list: all callbacks are called, even after one that returns True
-            asked_to_stop = [callback(self, history) is True for callback in callbacks]
-            if result.out_of_time:
-                history.stopped = "max_seconds"
-            elif any(asked_to_stop):
-                history.stopped = "callback"
-            elif monitor.lost_patience(history):
-                history.stopped = "patience"
-            elif grad_tol is not None and run.gradient_norm(kept) <= grad_tol:
-                history.stopped = "grad_tol"
-            else:
-                continue
-            break
+            if end_epoch(result):
+                break
     except KeyboardInterrupt:  # Ctrl-C between two chunks, or in a callback
         history.stopped = "interrupted"
     monitor.restore(self)
@@ -254,7 +281,7 @@ def partial_fit(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    batch_size: int | None = 1,
+    batch_size: int | str | None = "auto",
     reduction: str = "mean",
     clip_delta: float | None = None,
     clip_value: float | None = None,
@@ -279,7 +306,7 @@ def partial_fit(
     Raises
     ------
     TypeError, ValueError
-        If the samples or a parameter are not as described.
+        If the samples or a parameter are not as described, or the optimiser needs the full batch.
     DivergenceError
         If a loss or a parameter is not finite any more; the parameters are those before the call.
 
@@ -292,6 +319,7 @@ def partial_fit(
     """
     samples = self._check_samples(X, y, sample_weight)
     _check_stream(self)
+    _refuse_full_batch(self.optimizer, "partial_fit")
     clipping = (clip_delta, clip_value, clip_norm)
     update = make_update(self.optimizer, len(samples.X), batch_size, reduction, *clipping, self._dropout_seed())
     run = Run(self, samples, update)
@@ -320,7 +348,7 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     Raises
     ------
     TypeError, ValueError
-        If the sample is not as described.
+        If the sample is not as described, or the optimiser needs the full batch.
     DivergenceError
         If ℓ is not finite; the parameters stay as they were then.
 
@@ -336,6 +364,7 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
         self.n_steps += 1
         return loss
     _check_stream(self)
+    _refuse_full_batch(self.optimizer, "learn_one")
     row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")[None]
     target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss, self.dtype)
     samples = Samples(row, labels=target) if target.dtype.kind == "i" else Samples(row, target)
@@ -351,6 +380,12 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
         reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
         raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged", 0, sample, layer)
     return result.loss_sum
+
+
+def _refuse_full_batch(optimizer: Optimizer, what: str) -> None:
+    if optimizer.full_batch:
+        kind = type(optimizer).__name__
+        raise ValueError(f"{what} sees few samples, but {kind} needs all: use fit, or another optimizer as cmlp.SGD()")
 
 
 class _Monitor:

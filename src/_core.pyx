@@ -16,9 +16,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
-    CMLP_MOST_THREADS, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, cmlp_barrier, cmlp_highest_level, cmlp_kernels,
-    cmlp_mask_key, cmlp_network, cmlp_op, cmlp_run_team, cmlp_table, cmlp_wait_for_team,
+    CMLP_ADAM, CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
+    CMLP_MOST_STATES, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
+    cmlp_barrier, cmlp_highest_level, cmlp_kernels, cmlp_mask_key, cmlp_network, cmlp_op, cmlp_run_team, cmlp_step,
+    cmlp_table, cmlp_wait_for_team,
 )
 
 cnp.import_array()
@@ -97,10 +98,10 @@ include "loops.pxi"
 cdef class Update:
     """How gradients become steps: the settings of one training run.
 
-    Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. With `adam` the
-    moments' decay rates are beta1 and beta2; else momentum and nesterov count. `max_norm` limits the norm of every
-    unit's incoming weights; `average_decay` is d of the average over the steps, if one is kept; `dropout_seed` is for
-    the masks of the operations with dropout, None switches dropout off.
+    Infinite thresholds switch a clipping off. `clip_delta` is ψ, applied to every δ of every sample. `rule` is a value
+    of `cmlp.optimizers.RULES`; what follows it are settings of `cmlp_step` (kernels.h), of which a rule reads its own.
+    `max_norm` limits the norm of every unit's incoming weights; `average_decay` is d of the average over the steps, if
+    one is kept; `dropout_seed` is for the masks of the operations with dropout, None switches dropout off.
 
     With `weighted_mean`, a batch's objective is that of scikit-learn, (Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c; `train` then
     returns the sum over the batches of number of samples · objective, in it loss_scale · ℓ_c for ℓ_c. With `eps_hat`,
@@ -109,17 +110,23 @@ cdef class Update:
     cdef Settings settings
 
     def __init__(self, *, ptrdiff_t batch_size=1, bint mean=True, double clip_delta=INFINITY,
-                 double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, double momentum=0.0,
-                 bint nesterov=False, bint adam=False, double beta1=0.0, double beta2=0.0, double eps=0.0,
-                 double l1=0.0, double max_norm=INFINITY, average_decay=None, dropout_seed=None,
-                 bint weighted_mean=False, double alpha=0.0, double loss_scale=1.0, bint eps_hat=False):
-        self.settings = Settings(
-            batch_size=batch_size, mean=mean, nesterov=nesterov, adam=adam, clip_delta=clip_delta,
-            clip_value=clip_value, clip_norm=clip_norm, momentum=momentum, weight_decay=weight_decay, beta1=beta1,
-            beta2=beta2, eps=eps, l1=l1, max_norm=max_norm,
-            average_decay=-1.0 if average_decay is None else average_decay,
-            dropout=dropout_seed is not None, seed=0 if dropout_seed is None else dropout_seed,
-            weighted_mean=weighted_mean, alpha=alpha, loss_scale=loss_scale, eps_hat=eps_hat)
+                 double clip_value=INFINITY, double clip_norm=INFINITY, double weight_decay=0.0, bint decoupled=False,
+                 int rule=CMLP_SGD, bint nesterov=False, bint amsgrad=False, bint centered=False, double momentum=0.0,
+                 double beta1=0.0, double beta2=0.0, double eps=0.0, double increase=0.0, double decrease=0.0,
+                 double least=0.0, double most=0.0, double l1=0.0, double max_norm=INFINITY, average_decay=None,
+                 dropout_seed=None, bint weighted_mean=False, double alpha=0.0, double loss_scale=1.0,
+                 bint eps_hat=False):
+        cdef Settings *u = &self.settings
+        cdef cmlp_step *s = &u.step  # zeroed, as all of a new object
+        u.batch_size, u.mean, u.weight_decay, u.decoupled = batch_size, mean, weight_decay, decoupled
+        u.clip_delta, u.clip_value, u.clip_norm = clip_delta, clip_value, clip_norm
+        s.rule, s.nesterov, s.amsgrad, s.centered = rule, nesterov, amsgrad, centered
+        s.momentum, s.beta1, s.beta2, s.eps = momentum, beta1, beta2, eps
+        s.increase, s.decrease, s.least, s.most = increase, decrease, least, most
+        u.l1, u.max_norm = l1, max_norm
+        u.average_decay = -1.0 if average_decay is None else average_decay
+        u.dropout, u.seed = dropout_seed is not None, 0 if dropout_seed is None else dropout_seed
+        u.weighted_mean, u.alpha, u.loss_scale, u.eps_hat = weighted_mean, alpha, loss_scale, eps_hat
 
     @property
     def batch_size(self):
@@ -145,7 +152,7 @@ cdef class Update:
     def is_plain(self):
         """Whether one sample's δ can go straight into the weights, without a gradient buffer."""
         cdef Settings *u = &self.settings
-        return (u.batch_size == 1 and not u.adam and u.momentum == 0.0 and u.weight_decay == 0.0
+        return (u.batch_size == 1 and u.step.rule == CMLP_SGD and u.step.momentum == 0.0 and u.weight_decay == 0.0
                 and u.clip_value == INFINITY and u.clip_norm == INFINITY and u.l1 == 0.0 and u.max_norm == INFINITY
                 and u.average_decay < 0.0 and not u.dropout and u.alpha == 0.0 and not u.weighted_mean)
 
@@ -235,16 +242,15 @@ cdef class Program:
 
     def train(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
               const int64_t[::1] labels, const int64_t[::1] order, const double[::1] weights,
-              const double[::1] rates, ptrdiff_t first_step, Update update, floating[::1] velocity,
-              floating[::1] squares, floating[::1] gradient, floating[::1] workspace, int n_threads=1,
-              floating[::1] average=None):
+              const double[::1] rates, ptrdiff_t first_step, Update update, tuple state, double[::1] last_loss,
+              floating[::1] gradient, floating[::1] workspace, int n_threads=1, floating[::1] average=None):
         """One epoch, or one chunk of it, in place.
 
         Y (M, n_outputs) or labels (M,), the other None; order: indices to visit, or None for 0..M-1; weights
-        (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; velocity,
-        squares: the optimiser's state, None if it has none; gradient: None if `update.is_plain`; workspace: for
-        min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are divided among threads. average: follows the
-        parameters, if not None.
+        (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; state: the
+        optimiser's arrays, each like params; last_loss (1,): Σ s_c ℓ_c of the last batch, read and written; gradient:
+        None if `update.is_plain`; workspace: for min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are
+        divided among threads. average: follows the parameters, if not None. With the rule CMLP_NO_STEP nothing is learnt: `gradient` is that of the last batch.
 
         Returns
         -------
@@ -268,10 +274,11 @@ cdef class Program:
         job.p, job.s, job.u, job.rates, job.w = &net, &s, &u, &gammas, &w
         job.rows_at_once, job.losses, job.scale = rows, losses, 1.0
         job.state.params = <char *> &params[0]
-        job.state.velocity = NULL if velocity is None else <char *> &velocity[0]
-        job.state.squares = NULL if squares is None else <char *> &squares[0]
         job.state.gradient = NULL if gradient is None else <char *> &gradient[0]
         job.state.average = NULL if average is None else <char *> &average[0]
+        job.state.last_loss = last_loss[0]
+        for i, vector in enumerate(state):
+            job.state.vectors[i] = <char *> cnp.PyArray_DATA(vector)
         job.result.bad = -1
         set_samples(&s, X, Y, labels, weights)
         if order is not None:
@@ -284,6 +291,7 @@ cdef class Program:
                 train_plainly(&net, job.state.params, &s, &gammas, &u, &w, &job.result)
             else:
                 cmlp_run_team(n_threads, train_in_batches, &job)
+        last_loss[0] = job.state.last_loss
         return job.result.loss, job.result.n_clipped + sum(job.n_clipped), job.result.bad
 
     def gradients(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,

@@ -6,7 +6,9 @@ cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
     enum: CMLP_ROWS_AT_ONCE
+    enum: CMLP_MOST_STATES
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
+    const int CMLP_SGD, CMLP_ADAM, CMLP_NO_STEP
 
     ctypedef struct cmlp_op:
         int kind, activation, layout, accumulate, input_gradient, fused
@@ -18,6 +20,14 @@ cdef extern from "kernels/kernels.h" nogil:
 
     uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) noexcept
 
+    ctypedef struct cmlp_step:
+        int rule
+        int nesterov, amsgrad, centered, loss_rose
+        double scale, rate, decay
+        double shrink
+        double momentum, beta1, beta2, eps
+        double increase, decrease, least, most
+
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
         ptrdiff_t (*backward)(const cmlp_op *, const void *, void *, double, double, const void *, const void *,
@@ -27,8 +37,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         void (*clip)(ptrdiff_t, void *, double) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
-        void (*sgd_step)(ptrdiff_t, void *, void *, const void *, double, double, double, int,
-                         double) noexcept nogil
+        void (*step)(ptrdiff_t, const cmlp_step *, void *, const void *, void *const *) noexcept nogil
         ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
         void (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
                            void *) noexcept nogil
@@ -41,8 +50,6 @@ cdef extern from "kernels/kernels.h" nogil:
                                   ptrdiff_t, void *, ptrdiff_t, void *) noexcept nogil
         void (*batch_gradient)(const cmlp_op *, void *, ptrdiff_t, const void *, ptrdiff_t, const void *, ptrdiff_t,
                                const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
-        void (*adam_step)(ptrdiff_t, void *, void *, void *, const void *, double, double, double, double, double,
-                          double) noexcept nogil
         void (*add_signs)(ptrdiff_t, void *, const void *, double) noexcept nogil
         void (*limit_norms)(const cmlp_op *, void *, double, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil

@@ -15,11 +15,12 @@ cdef struct Net:
 # How gradients become steps; see the class Update.
 cdef struct Settings:
     ptrdiff_t batch_size
-    bint mean, nesterov, adam, weighted_mean, eps_hat
-    double clip_delta, clip_value, clip_norm, momentum, weight_decay, alpha, loss_scale, beta1, beta2, eps
-    double l1, max_norm, average_decay
+    bint mean, weighted_mean
+    bint decoupled, eps_hat  # weight decay past the moments (AdamW); Adam's ε without bias correction
+    double clip_delta, clip_value, clip_norm, weight_decay, alpha, loss_scale, l1, max_norm, average_decay
     bint dropout
     uint64_t seed  # of the dropout masks
+    cmlp_step step  # the rule, and what of its settings does not change from step to step
 
 
 # The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL; visited in order,
@@ -42,10 +43,10 @@ cdef struct Rates:
 # The parameters and what a step changes with them; NULL: not needed.
 cdef struct State:
     char *params
-    char *velocity  # momentum, or Adam's first moment
-    char *squares  # Adam's second moment
     char *gradient
     char *average  # of the parameters over the steps
+    char *vectors[CMLP_MOST_STATES]  # what the optimiser keeps, in the order of Optimizer.state_names
+    double last_loss  # E of the step before (iRPROP+)
 
 
 # Where one call computes: `rows` samples at a time.
@@ -199,6 +200,7 @@ cdef struct Job:
     double *losses  # (rows_at_once,)
     double scale  # of the gradient, from clip_norm
     double penalty  # ½ α Σ‖W‖² before the present batch
+    double batch_loss  # Σ s_c ℓ_c of the present batch
     char *out  # predictions (M, n_outputs)
     ptrdiff_t n_clipped[CMLP_MOST_THREADS]
     Result result
@@ -292,6 +294,7 @@ cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) no
             return False
         if thread == 0:
             job.result.loss += job.losses[r] * weight_of(job.s, sample_at(job.s, start + r))
+            job.batch_loss += job.losses[r] * weight_of(job.s, sample_at(job.s, start + r))
     return True
 
 
@@ -303,17 +306,24 @@ cdef void step_slice(Job *job, ptrdiff_t at, ptrdiff_t n, ptrdiff_t t, double de
     cdef ptrdiff_t first = share(n, 64, thread, n_threads)
     cdef ptrdiff_t count = share(n, 64, thread + 1, n_threads) - first
     cdef ptrdiff_t offset = (at + first) * p.size
-    cdef char *velocity = NULL if job.state.velocity == NULL else job.state.velocity + offset
-    cdef double rate = rate_at(job.rates, t), c1, c2
-    if u.adam:  # bias corrections: m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), t counted from the first step of all
-        c1 = 1.0 - u.beta1 ** (job.rates.first_step + t + 1)
-        c2 = sqrt(1.0 - u.beta2 ** (job.rates.first_step + t + 1))
-        p.k.adam_step(count, job.state.params + offset, velocity, job.state.squares + offset,
-                      job.state.gradient + offset, job.scale, rate * c2 / c1, u.beta1, u.beta2,
-                      u.eps if u.eps_hat else u.eps * c2, decay)
-    else:
-        p.k.sgd_step(count, job.state.params + offset, velocity, job.state.gradient + offset, job.scale, rate,
-                     u.momentum, u.nesterov, decay)
+    cdef void *state[CMLP_MOST_STATES]
+    cdef cmlp_step s = u.step
+    cdef double c1, c2
+    cdef int i
+    for i in range(CMLP_MOST_STATES):
+        state[i] = NULL if job.state.vectors[i] == NULL else job.state.vectors[i] + offset
+    s.scale = job.scale
+    s.rate = rate_at(job.rates, t)
+    s.decay = 0.0 if u.decoupled else decay
+    s.shrink = s.rate * decay if u.decoupled else 0.0
+    s.loss_rose = job.batch_loss > job.state.last_loss
+    if s.rule == CMLP_ADAM:  # m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), t counted from the first step of all
+        c1 = 1.0 - s.beta1 ** (job.rates.first_step + t + 1)
+        c2 = sqrt(1.0 - s.beta2 ** (job.rates.first_step + t + 1))
+        s.rate *= c2 / c1
+        if not u.eps_hat:
+            s.eps *= c2
+    p.k.step(count, &s, job.state.params + offset, job.state.gradient + offset, state)
 
 
 cdef double batch_weight(const Job *job, ptrdiff_t start, ptrdiff_t stop) noexcept nogil:
@@ -376,6 +386,8 @@ cdef void step(Job *job, ptrdiff_t t, double weight, int thread, int n, cmlp_bar
     cdef const cmlp_op *op
     cdef double norm, decay = u.weight_decay + (u.alpha / weight if weight > 0.0 else 0.0)
     cdef int i
+    if u.step.rule == CMLP_NO_STEP:
+        return
     if u.clip_value != INFINITY or u.clip_norm != INFINITY:
         if thread == 0:
             if u.clip_value != INFINITY:
@@ -404,6 +416,7 @@ cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, double weight, 
     if job.u.mean:
         scale = 1.0 / weight if weight > 0.0 else 0.0
     if thread == 0:
+        job.batch_loss = 0.0
         memset(job.state.gradient, 0, job.p.n_parameters * job.p.size)
         if job.u.alpha > 0.0:
             job.penalty = penalty(job.p, job.state.params, job.u.alpha)
@@ -445,6 +458,8 @@ cdef void train_in_batches(void *context, int thread, int n, cmlp_barrier *barri
             cmlp_wait_for_team(barrier)
         if job.state.average != NULL:
             average_slice(job, t, thread, n)
+        if thread == 0:
+            job.state.last_loss = job.batch_loss
         start = stop
         t += 1
 

@@ -122,7 +122,7 @@ def test_sizes_may_be_any_sequence_of_integers():
         ({"init": [np.full((3, 4), 1e300), "zeros"]}, ValueError, "beyond float32"),
         ({"bias_init": [np.ones(3), "zeros"]}, ValueError, r"\(4,\)"),
         ({"alpha": -1}, ValueError, "0 <= alpha"),
-        ({"optimizer": "adamw"}, ValueError, "unknown optimizer"),
+        ({"optimizer": "adamx"}, ValueError, "unknown optimizer"),
         ({"optimizer": 0.01}, TypeError, "optimizer must be"),
         ({"dtype": "float16"}, ValueError, "dtype must be 'float32' or 'float64'"),
         ({"dtype": int}, ValueError, "dtype must be"),

@@ -1,16 +1,30 @@
-"""Optimisers: their parameters. What SGD computes is tested with the training loop."""
+"""Optimisers: their parameters. What they compute: test_optimizer_rules.py and test_full_batch.py."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmlp.optimizers import SGD, as_optimizer, optimizer_from_config
-from cmlp.schedules import Constant, FromCallable, InverseScaling, InverseTime, PerEpoch
+from cmlp.optimizers import (
+    LBFGS,
+    RULES,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    GradientDescent,
+    RMSprop,
+    Rprop,
+    as_optimizer,
+    optimizer_from_config,
+)
+from cmlp.schedules import Constant, FromCallable, InverseScaling, InverseTime, LinearWarmup, PerEpoch, Plateau
 
 
 def test_defaults():
@@ -49,6 +63,79 @@ def test_learning_rates(given, kept, schedule):
 def test_configurations_survive_json(learning_rate, momentum, nesterov, weight_decay):
     optimizer = SGD(learning_rate, momentum, nesterov and momentum > 0, weight_decay)
     assert optimizer_from_config(json.loads(json.dumps(optimizer.to_config()))) == optimizer
+
+
+OTHERS = {
+    "adam": Adam([0.1, 0.2], 0.8, 0.9, 1e-5, 0.1, amsgrad=True),
+    "adamw": AdamW(Plateau(0.1)),
+    "rmsprop": RMSprop(InverseTime(0.5), 0.9, 1e-3, 0.5, centered=True, weight_decay=0.1),
+    "adagrad": Adagrad(LinearWarmup(Plateau(0.1), 5), 1e-3, 0.1),
+    "rprop": Rprop(0.1, 1.5, 0.3, 1e-3, 10),
+    "gradient_descent": GradientDescent(0.1, "exact", 0.2),
+    "lbfgs": LBFGS(0.1, 1e-3, 0, 500, 20),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_optimiser_survives_json(name):
+    optimizer = OTHERS[name]
+    config = json.loads(json.dumps(optimizer.to_config()))
+    assert config["name"] == name
+    assert optimizer_from_config(config) == optimizer
+    assert isinstance(hash(optimizer), int)
+    assert as_optimizer(name) == type(optimizer)()
+    for bad in ({**config, "extra": 1}, {**config, "weight_decay": -1}, {**config, "learning_rate": 0.1}):
+        with pytest.raises(ValueError, match=r"malformed|weight_decay|schedule"):
+            optimizer_from_config(bad)
+
+
+def test_a_user_subclass_is_saved_as_what_it_derives_from():
+    class Mine(AdamW):
+        pass
+
+    assert optimizer_from_config(Mine(0.1).to_config()) == AdamW(0.1)
+
+
+def test_rules_are_those_of_the_core():
+    text = (Path(__file__).parents[1] / "src" / "kernels" / "kernels.h").read_text()
+    names = re.search(r"enum \{ (CMLP_SGD.*?) \};", text)[1].lower().replace("cmlp_", "").split(", ")
+    assert [name.replace("no_step", "none") for name in names] == list(RULES)
+    assert list(RULES.values()) == list(range(len(RULES)))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Adam(amsgrad=1), TypeError, "amsgrad must be True or False, not 1 "),
+        (lambda: AdamW(weight_decay=-1), ValueError, "0 <= weight_decay, not -1 "),
+        (lambda: RMSprop(beta=1), ValueError, "0 <= beta < 1, not 1 "),
+        (lambda: RMSprop(eps=0), ValueError, "0 < eps, not 0 "),
+        (lambda: RMSprop(momentum=1), ValueError, "0 <= momentum < 1"),
+        (lambda: RMSprop(centered="yes"), TypeError, "centered must be True or False"),
+        (lambda: Adagrad(eps=-1), ValueError, "0 < eps"),
+        (lambda: Adagrad(0), ValueError, "0 < learning_rate"),
+        (lambda: Rprop(PerEpoch([0.1, 0.2])), TypeError, "learning_rate of Rprop must be a number"),
+        (lambda: Rprop(lambda t: 0.1), TypeError, "learning_rate of Rprop must be a number"),
+        (lambda: Rprop(100.0), ValueError, "min_step=1e-06 <= learning_rate <= max_step=50.0, not 100.0"),
+        (lambda: Rprop(increase=1), ValueError, "1 < increase"),
+        (lambda: Rprop(decrease=1), ValueError, "0 < decrease < 1"),
+        (lambda: Rprop(min_step=0), ValueError, "0 < min_step"),
+        (
+            lambda: GradientDescent(line_search="Exact"),
+            ValueError,
+            "unknown line_search 'Exact'.* 'exact'",
+        ),
+        (lambda: GradientDescent(line_search=True), TypeError, "line_search must be a name"),
+        (lambda: LBFGS(gtol=-1), ValueError, "0 <= gtol"),
+        (lambda: LBFGS(ftol="0"), TypeError, "ftol must be"),
+        (lambda: LBFGS(max_fun=0), ValueError, "max_fun must be an integer >= 1"),
+        (lambda: LBFGS(history_size=1.5), TypeError, "history_size must be an integer"),
+        (lambda: LBFGS(weight_decay=-1), ValueError, "0 <= weight_decay"),
+    ],
+)
+def test_bad_parameters_of_the_others(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
 
 
 def test_a_function_cannot_be_saved():
@@ -92,7 +179,7 @@ def test_as_optimizer():
     ("value", "error", "message"),
     [
         ("SGD", ValueError, "unknown optimizer 'SGD' .*did you mean 'sgd'"),
-        ("adagrad", ValueError, "unknown optimizer 'adagrad'"),
+        ("adadelta", ValueError, "unknown optimizer 'adadelta'"),
         (0.1, TypeError, r"optimizer must be .*cmlp.SGD\(0.01\).*not 0.1 "),
         (SGD, TypeError, "optimizer must be .*SGD"),
         ({"name": "sgd"}, TypeError, "optimizer must be"),

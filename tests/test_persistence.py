@@ -292,6 +292,8 @@ def edit_network(key, value):
         (change("n_steps", 1.5), "n_steps must be an integer"),
         (change("n_epochs", 10**30), "n_epochs is out of range"),
         (change("metadata", []), "metadata must be a dict"),
+        (change("memory", {"last_loss": 1.0}), r"memory must be a dict of \[\], not \{'last_loss': 1.0\}"),
+        (change("memory", None), "memory must be a dict of"),
         (change("optimizer", None), "optimiser"),
         (
             change("optimizer", {"name": "sgd", "learning_rate": {"name": "constant", "learning_rate": -1}}),
@@ -331,6 +333,21 @@ def edit_network(key, value):
     ],
 )
 def test_headers_that_are_refused(saved, edit, match):
+    rewrite(saved, edit)
+    refuse(saved, match)
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (change("memory", {}), "memory must be a dict of .*bad_epochs"),
+        (change("memory", {"best_loss": "1", "bad_epochs": 0, "scale": 1}), r"memory\['best_loss'\] must be"),
+        (change("memory", {"best_loss": 1, "bad_epochs": 0, "scale": 10**400}), r"memory\['scale'\] must be"),
+        (change("memory", {"best_loss": 1, "bad_epochs": [0], "scale": 1}), r"memory\['bad_epochs'\] must be"),
+    ],
+)
+def test_memories_that_are_refused(saved, edit, match):
+    small_net(optimizer=cmlp.SGD(cmlp.schedules.Plateau(0.1))).save(saved)
     rewrite(saved, edit)
     refuse(saved, match)
 

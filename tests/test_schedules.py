@@ -11,13 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cmlp
 from cmlp.schedules import (
     Constant,
+    CosineRestarts,
+    Exponential,
     FromCallable,
     InverseScaling,
     InverseTime,
+    LinearWarmup,
+    OneCycle,
     PerEpoch,
+    Plateau,
     Schedule,
+    StepDecay,
     as_schedule,
     schedule_from_config,
 )
@@ -28,6 +35,20 @@ SCHEDULES = st.one_of(
     st.builds(InverseTime, RATES),
     st.builds(InverseScaling, RATES, st.floats(0.0, 3.0)),
     st.builds(PerEpoch, st.lists(RATES, min_size=1, max_size=5)),
+)
+FACTORS, COUNTS = st.floats(0.1, 0.9), st.integers(1, 10**5)
+STEPWISE = st.one_of(
+    SCHEDULES,
+    st.builds(StepDecay, RATES, st.integers(10**4, 10**5), FACTORS),
+    st.builds(Exponential, RATES, FACTORS, st.integers(10**4, 10**5)),
+    st.builds(CosineRestarts, RATES, COUNTS, st.integers(1, 4)),
+    st.builds(OneCycle, RATES, st.integers(20, 10**6), st.floats(0.1, 0.9)),
+)
+ALL = st.one_of(
+    STEPWISE,
+    st.builds(LinearWarmup, st.one_of(RATES, STEPWISE), COUNTS),
+    st.builds(Plateau, st.one_of(RATES, STEPWISE), FACTORS, COUNTS, st.floats(0, 1)),
+    st.builds(LinearWarmup, st.builds(Plateau, STEPWISE), COUNTS),
 )
 
 
@@ -69,7 +90,133 @@ def test_rates_do_not_depend_on_how_the_steps_are_cut(schedule, first, n, cut):
     assert (np.diff(whole) <= 0).all()
 
 
-@given(schedule=SCHEDULES)
+@given(schedule=ALL, first=st.integers(0, 10**6), n=st.integers(1, 50), cut=st.integers(0, 50))
+def test_rates_of_all_schedules_do_not_depend_on_how_the_steps_are_cut(schedule, first, n, cut):
+    cut = min(cut, n)
+    whole = full(schedule, first, n)
+    np.testing.assert_allclose(whole[:cut], full(schedule, first, cut), rtol=1e-15)
+    np.testing.assert_allclose(whole[cut:], full(schedule, first + cut, n - cut), rtol=1e-15)
+    assert (whole >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (StepDecay(0.8, every=3, factor=0.5), [0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.2, 0.2]),
+        (StepDecay(1.0, every=1), [1, 0.1, 0.01, 1e-3, 1e-4]),
+        (Exponential(0.8, factor=0.5), [0.8, 0.4, 0.2, 0.1]),
+        (Exponential(0.8, factor=0.01, every=2), [0.8, 0.08, 0.008, 0.0008]),
+        (CosineRestarts(1.0, period=2), [1, 0.5, 1, 0.5, 1, 0.5]),
+        (CosineRestarts(1.0, period=3, minimum=0.2), [1, 0.8, 0.4, 1, 0.8, 0.4]),
+        (CosineRestarts(1.0, period=1, growth=3), [1, 1, 0.75, 0.25, 1]),
+        (CosineRestarts(2.0, period=2, growth=2), [2, 1, 2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5, 2]),
+        (LinearWarmup(0.4, steps=4), [0.1, 0.2, 0.3, 0.4, 0.4]),
+        (LinearWarmup(InverseTime(1.0), steps=2), [0.5, 1, 1, 1 / 2, 1 / 3]),
+        (LinearWarmup(PerEpoch([0.6, 0.1]), steps=3), [0.2, 0.4, 0.6, 0.6]),
+        (LinearWarmup(Exponential(1.0, 0.5), steps=1), [1, 1, 0.5, 0.25]),
+        (OneCycle(1.0, steps=5, rising=0.6, start_divisor=10, end_divisor=10), [0.1, 0.55, 1, 0.505, 0.01, 0.01]),
+        (OneCycle(1.0, steps=4, rising=0.5, start_divisor=2, end_divisor=1), [0.5, 1, 0.75, 0.5, 0.5]),
+    ],
+    ids=repr,
+)
+def test_against_values_by_hand(schedule, rates):
+    np.testing.assert_allclose(full(schedule, 0, len(rates)), rates, rtol=1e-12)
+    one_by_one = [full(schedule, t, 1).item() for t in range(len(rates))]
+    np.testing.assert_allclose(one_by_one, rates, rtol=1e-12)
+
+
+def torch_rates(make, n):
+    """Return the first n rates of a PyTorch scheduler."""
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    scheduler, rates = make(torch.optim.lr_scheduler, optimizer), []
+    for _ in range(n):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("schedule", "make"),
+    [
+        (StepDecay(0.5, 7), lambda s, o: s.StepLR(o, 7)),
+        (Exponential(0.5, 0.97), lambda s, o: s.ExponentialLR(o, 0.97)),
+        (CosineRestarts(0.5, 7, 2, 0.01), lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, 2, 0.01)),
+        (CosineRestarts(0.5, 9), lambda s, o: s.CosineAnnealingWarmRestarts(o, 9)),
+        (LinearWarmup(0.5, 8), lambda s, o: s.LinearLR(o, 1 / 8, total_iters=7)),
+        (OneCycle(0.5, 100), lambda s, o: s.OneCycleLR(o, 0.5, 100)),
+        (
+            OneCycle(0.5, 99, 0.41, 10.0, 50.0),
+            lambda s, o: s.OneCycleLR(o, 0.5, 99, pct_start=0.41, div_factor=10, final_div_factor=50),
+        ),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Schedule) else "",
+)
+def test_against_pytorch(schedule, make):
+    np.testing.assert_allclose(full(schedule, 0, 99), torch_rates(make, 99), rtol=1e-9)
+
+
+def test_plateau_cuts_after_two_epochs_in_a_row_without_improvement():
+    schedule = Plateau(1.0, factor=0.2, patience=2, tol=0.1)
+    memory = schedule.memory
+    scales = []
+    for loss in [1.0, 0.95, 0.85, 0.84, 0.83, 0.82, 0.81, np.nan, 0.5, 0.6, 0.3, 0.3, np.nan]:
+        schedule.observe(memory, loss)
+        scales.append(schedule.scale(memory))
+    expected = [1, 1, 1, 1, 0.2, 0.2, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.008]
+    np.testing.assert_allclose(scales, expected)  # 0.95: not by 0.1; 0.85: by 0.1 from 0.95, the best
+    assert memory["best_loss"] == 0.3
+    np.testing.assert_array_equal(schedule.rates(5, 3, 0), [1.0])
+
+
+def test_plateau_is_the_adaptive_rate_of_scikit_learn():
+    """Of MLPClassifier: the rate is divided by 5 after n_iter_no_change + 1 epochs without improvement."""
+    losses = np.random.default_rng(0).uniform(0, 1, 300).tolist()
+    schedule, n_iter_no_change, tol = Plateau(0.1, 0.2, 4, 1e-2), 3, 1e-2
+    memory, rate, best, count = schedule.memory, 0.1, np.inf, 0
+    for loss in losses:  # BaseMultilayerPerceptron._update_no_improvement_count and _fit_stochastic
+        count = count + 1 if loss > best - tol else 0
+        best = min(best, loss)
+        if count > n_iter_no_change:
+            rate, count = rate / 5, 0
+        schedule.observe(memory, loss)
+        assert 0.1 * schedule.scale(memory) == pytest.approx(rate)
+    assert rate < 1e-9
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: LinearWarmup(s, 5)], ids=["plateau", "warmup_of_plateau"])
+@pytest.mark.parametrize("saved", [False, True])
+def test_plateau_watches_training_over_fits_and_files(wrap, saved, tmp_path):
+    schedule = wrap(Plateau(0.1, factor=0.5, patience=2, tol=0.05))
+    X, y = np.linspace(-1, 1, 20)[:, None], np.linspace(-1, 1, 20)
+    net = cmlp.MLP([1, 1], dtype="float64", seed=0, optimizer=cmlp.SGD(schedule))
+    whole = cmlp.MLP([1, 1], dtype="float64", seed=0)
+    once = whole.fit(X, y, epochs=9, order="given", optimizer=cmlp.SGD(schedule))
+    rates = []
+    for _ in range(3):
+        rates += net.fit(X, y, epochs=3, order="given").learning_rate
+        if saved:
+            net.save(tmp_path / "net.cmlp")
+            net = cmlp.load(tmp_path / "net.cmlp")
+    assert rates == once.learning_rate
+    np.testing.assert_array_equal(net.weights[0], whole.weights[0])
+    assert net._memory == whole._memory
+    assert rates[0] == 0.1
+    assert rates[-1] <= 0.025
+    net.optimizer = cmlp.SGD(schedule)
+    assert net._memory == schedule.memory
+
+
+def test_plateau_watches_the_validation_loss():
+    net = cmlp.MLP([1, 1], dtype="float64", seed=0, optimizer=cmlp.SGD(Plateau(0.01, patience=1, tol=0)))
+    X, y = np.linspace(-1, 1, 20)[:, None], np.linspace(-1, 1, 20)
+    history = net.fit(X, y, epochs=6, validation=(X, y + 100))
+    assert net._memory["best_loss"] == min(history.validation_loss)
+    assert (np.array(history.learning_rate) == 0.01).any()
+
+
+@given(schedule=ALL)
 def test_configurations_survive_json(schedule):
     config = json.loads(json.dumps(schedule.to_config()))
     assert schedule_from_config(config) == schedule
@@ -88,6 +235,47 @@ def test_a_user_schedule_works_but_cannot_be_saved():
     assert as_schedule(Mine(0.1)).rates(0, 3, 0).tolist() == [0.1]
     with pytest.raises(TypeError, match="Mine schedule cannot be saved"):
         Mine(0.1).to_config()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: StepDecay(0.1, 0), ValueError, "every must be an integer >= 1, not 0"),
+        (lambda: StepDecay(0.1, 5, 1), ValueError, "0 < factor < 1, not 1 "),
+        (lambda: StepDecay(0.1, 2**62), ValueError, r"every must be below 2\*\*62"),
+        (lambda: Exponential(0.1, 0), ValueError, "0 < factor < 1, not 0 "),
+        (lambda: Exponential(-1, 0.5), ValueError, "0 < learning_rate, not -1 "),
+        (lambda: CosineRestarts(0.1, 2.5), TypeError, "period must be an integer"),
+        (lambda: CosineRestarts(0.1, 5, 0), ValueError, "growth must be an integer >= 1"),
+        (lambda: CosineRestarts(0.1, 5, minimum=0.1), ValueError, "minimum must be below learning_rate=0.1, not 0.1"),
+        (lambda: LinearWarmup(0.1, 0), ValueError, "steps must be an integer >= 1"),
+        (lambda: LinearWarmup("0.1", 5), TypeError, "learning_rate must be a finite number"),
+        (lambda: OneCycle(0.1, 1), ValueError, "steps must be an integer >= 2"),
+        (lambda: OneCycle(0.1, 9, rising=1), ValueError, "< rising < 1"),
+        (lambda: OneCycle(0.1, 5, rising=0.2), ValueError, "0.2 < rising < 1"),
+        (lambda: OneCycle(0.1, 9, start_divisor=0.5), ValueError, "1 <= start_divisor"),
+        (lambda: Plateau(0.1, factor=2), ValueError, "0 < factor < 1"),
+        (lambda: Plateau(0.1, patience=0), ValueError, "patience must be an integer >= 1"),
+        (lambda: Plateau(0.1, tol=-1), ValueError, "0 <= tol"),
+        (lambda: Plateau(Plateau(0.1)), ValueError, "must not watch the loss itself"),
+        (lambda: Plateau(LinearWarmup(Plateau(0.1), 3)), ValueError, "must not watch the loss itself"),
+    ],
+)
+def test_bad_settings(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_wrapped_number_is_kept_as_one():
+    assert LinearWarmup(Constant(0.1), 3) == LinearWarmup(0.1, 3)
+    assert Plateau([0.1, 0.2]).learning_rate == PerEpoch((0.1, 0.2))
+    with pytest.raises(TypeError, match="cannot be saved"):
+        Plateau(lambda t: 0.1).to_config()
+
+
+def test_rates_far_out_are_numbers():
+    for schedule in (StepDecay(0.1, 5), Exponential(0.1, 0.5), CosineRestarts(0.1, 3, 2), OneCycle(0.1, 9)):
+        assert np.isfinite(full(schedule, 2**61, 5)).all()
 
 
 def test_schedule_is_abstract():
@@ -112,10 +300,18 @@ def test_schedule_is_abstract():
         {"name": "per_epoch", "learning_rates": []},
         {"name": "per_epoch", "learning_rates": 0.1},
         {"name": "per_epoch", "learning_rates": [0.1, None]},
+        {"name": "step_decay", "learning_rate": 0.1},
+        {"name": "step_decay", "learning_rate": 0.1, "every": 10**30},
+        {"name": "exponential", "learning_rate": 0.1, "factor": 1},
+        {"name": "cosine_restarts", "learning_rate": 0.1, "period": 1.5},
+        {"name": "linear_warmup", "learning_rate": {"name": "nonsense"}, "steps": 3},
+        {"name": "linear_warmup", "learning_rate": {"name": "constant", "learning_rate": 0}, "steps": 3},
+        {"name": "plateau", "learning_rate": {"name": "plateau", "learning_rate": 0.1}},
+        {"name": "plateau", "learning_rate": 0.1, "tol": {"name": "constant", "learning_rate": 1}},
     ],
 )
 def test_malformed_configurations(config):
-    with pytest.raises(ValueError, match=r"schedule|learning_rate"):
+    with pytest.raises(ValueError, match=r"schedule|learning_rate|every|factor"):
         schedule_from_config(config)
 
 

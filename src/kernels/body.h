@@ -754,35 +754,7 @@ static double NAME(sum_of_squares)(ptrdiff_t n, const void *values) {
     return sum;
 }
 
-static void NAME(sgd_step)(ptrdiff_t n, void *weights, void *velocity, const void *gradient, double scale, double rate,
-                           double momentum, int nesterov, double decay) {
-    REAL *restrict w = weights, *restrict v = velocity;
-    const REAL *restrict g = gradient;
-    const REAL s = (REAL)scale, gamma = (REAL)rate, mu = (REAL)momentum, lambda = (REAL)decay;
-    if (!velocity) {
-        for (ptrdiff_t i = 0; i < n; i++) w[i] -= gamma * (s * g[i] + lambda * w[i]);
-        return;
-    }
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const REAL g_i = s * g[i] + lambda * w[i];
-        v[i] = mu * v[i] + g_i;
-        w[i] -= gamma * (nesterov ? g_i + mu * v[i] : v[i]);
-    }
-}
-
-static void NAME(adam_step)(ptrdiff_t n, void *weights, void *mean, void *square, const void *gradient, double scale,
-                            double rate, double beta1, double beta2, double eps, double decay) {
-    REAL *restrict w = weights, *restrict m = mean, *restrict v = square;
-    const REAL *restrict g = gradient;
-    const REAL s = (REAL)scale, gamma = (REAL)rate, lambda = (REAL)decay, e = (REAL)eps;
-    const REAL b1 = (REAL)beta1, b2 = (REAL)beta2, c1 = (REAL)(1 - beta1), c2 = (REAL)(1 - beta2);
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const REAL g_i = s * g[i] + lambda * w[i];
-        m[i] = b1 * m[i] + c1 * g_i;
-        v[i] = b2 * v[i] + c2 * (g_i * g_i);
-        w[i] -= gamma * m[i] / (ROOT(v[i]) + e);
-    }
-}
+#include "steps.h"
 
 static void NAME(add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale) {
     REAL *restrict g = gradient;
@@ -879,11 +851,10 @@ static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
 
 static const cmlp_kernels NAME(kernels) = {
     NAME(forward),      NAME(backward),       NAME(loss),           NAME(activate_slice),
-    NAME(clip),         NAME(sum_of_squares), NAME(sgd_step),       NAME(first_nonfinite),
+    NAME(clip),         NAME(sum_of_squares), NAME(step),           NAME(first_nonfinite),
     NAME(block_turn),   NAME(block_forward),  NAME(block_backward), NAME(batch_forward),
-    NAME(batch_errors), NAME(batch_gradient), NAME(adam_step),      NAME(add_signs),
-    NAME(limit_norms),  NAME(average),        NAME(drop),           NAME(standardize),
-    NAME(learn_scale),
+    NAME(batch_errors), NAME(batch_gradient), NAME(add_signs),      NAME(limit_norms),
+    NAME(average),      NAME(drop),           NAME(standardize),    NAME(learn_scale),
 };
 
 #undef REAL

@@ -45,6 +45,11 @@ enum {
     CMLP_HINGE
 };
 
+/* What an optimiser does with the gradient; cmlp/optimizers.py gives the rules their names. No step: the gradient is
+ * all that is wanted. */
+enum { CMLP_SGD, CMLP_ADAM, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_RPROP, CMLP_NO_STEP };
+#define CMLP_MOST_STATES 3 /* arrays like the parameters that a rule keeps */
+
 enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_ADD };         /* kind */
 enum { CMLP_ROWS, CMLP_COLUMNS };                       /* layout */
 enum { CMLP_NOT_WANTED, CMLP_ASSIGN, CMLP_ACCUMULATE }; /* input_gradient */
@@ -88,6 +93,16 @@ static inline uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t posi
     return cmlp_mix(key + CMLP_GOLDEN_GAMMA * (op + 1));
 }
 
+/* One step: g ← scale·g + decay·w, then the rule. */
+typedef struct {
+    int rule;
+    int nesterov, amsgrad, centered, loss_rose; /* loss_rose: since the last step (iRPROP+) */
+    double scale, rate, decay;
+    double shrink; /* decoupled weight decay, γ λ */
+    double momentum, beta1, beta2, eps;
+    double increase, decrease, least, most; /* iRPROP+: η⁺, η⁻, bounds of Δ */
+} cmlp_step;
+
 /* `real` below is float or double, as the table's dtype says. No function allocates, and none reads outside
  * x (n_in,) and y (n_out,); the own buffers (parameters, activations, errors, scratch) end with CMLP_ALIGN bytes of
  * padding that vector loads may touch. */
@@ -116,9 +131,9 @@ typedef struct {
     /* Σ values², in double. */
     double (*sum_of_squares)(ptrdiff_t n, const void *values);
 
-    /* g ← scale·g + decay·w; v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
-    void (*sgd_step)(ptrdiff_t n, void *weights, void *velocity, const void *gradient, double scale, double rate,
-                     double momentum, int nesterov, double decay);
+    /* One step of the optimiser s->rule over n parameters (steps.h). state: its arrays, in the order of
+     * `Optimizer.state_names`. */
+    void (*step)(ptrdiff_t n, const cmlp_step *s, void *weights, const void *gradient, void *const *state);
 
     /* Index of the first NaN or infinity, or -1. */
     ptrdiff_t (*first_nonfinite)(ptrdiff_t n, const void *values);
@@ -150,11 +165,6 @@ typedef struct {
     void (*batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
                            const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
                            ptrdiff_t from, ptrdiff_t to);
-
-    /* g ← scale·g + decay·w; m ← β₁ m + (1-β₁) g; v ← β₂ v + (1-β₂) g²; w ← w − γ m / (√v + ε), where the caller has
-     * put the bias corrections into γ and ε. */
-    void (*adam_step)(ptrdiff_t n, void *weights, void *mean, void *square, const void *gradient, double scale,
-                      double rate, double beta1, double beta2, double eps, double decay);
 
     /* g ← g + scale · sign(w), a subgradient of scale ‖w‖₁. */
     void (*add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale);

@@ -70,7 +70,7 @@ class Guard:
         self.used.clear()
 
 
-def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, **settings):
+def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, n_states=0, **settings):
     """Call every method of the program with all arrays at the edge."""
     program, dtype = net._program, net.dtype
     M = len(X)
@@ -84,8 +84,8 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     rates = guard.copy(np.full(-(-M // batch_size), 0.01))
     update = _core.Update(batch_size=batch_size, **settings)
     gradient = None if update.is_plain else guard.zeros(program.n_parameters, dtype)
-    velocity = guard.zeros(program.n_parameters, dtype) if settings.get("momentum") or settings.get("adam") else None
-    squares = guard.zeros(program.n_parameters, dtype) if settings.get("adam") else None
+    state = tuple(guard.zeros(program.n_parameters, dtype) for _ in range(n_states))
+    last_loss = guard.zeros(1, np.float64)
     average = guard.zeros(program.n_parameters, dtype) if "average_decay" in settings else None
     rows = min(batch_size, n_threads * _core.ROWS_AT_ONCE)
     workspace = guard.zeros(program.workspace_size(rows, n_threads), dtype)
@@ -117,8 +117,8 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
             rates,
             0,
             update,
-            velocity,
-            squares,
+            state,
+            last_loss,
             gradient,
             workspace,
             n_threads,
@@ -170,15 +170,27 @@ def updates(guard, dtype):
         "mean": [False, True],
     }
     nets = [cmlp.MLP([n, n + 1, 3], bias=n % 2 == 0, dtype=dtype, seed=0) for n in (3, 8)]
-    adam = {"adam": True, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-    for net, batch_size in itertools.product(nets, options["batch_size"]):
+    optimizers = [
+        cmlp.Adam(),
+        cmlp.AdamW(amsgrad=True),
+        cmlp.RMSprop(),
+        cmlp.RMSprop(momentum=0.5),
+        cmlp.RMSprop(centered=True),
+        cmlp.RMSprop(momentum=0.5, centered=True, weight_decay=0.1),
+        cmlp.Adagrad(),
+        cmlp.Rprop(),
+        cmlp.LBFGS(),
+    ]
+    for net, batch_size, optimizer in itertools.product(nets, options["batch_size"], optimizers):
         samples = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)
-        run_everything(guard, net, *samples, batch_size=batch_size, **adam)
+        n_states = len(optimizer.state_names)
+        run_everything(guard, net, *samples, batch_size=batch_size, n_states=n_states, **optimizer.settings)
     for values in itertools.product(*options.values()):
         for i, net in enumerate(nets):
             X, y = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)
             settings = dict(zip(options, values, strict=True))
-            run_everything(guard, net, X, y, ordered=i == 0, weighted=i == 1, **settings)
+            n_states = 1 if settings["momentum"] else 0
+            run_everything(guard, net, X, y, ordered=i == 0, weighted=i == 1, n_states=n_states, **settings)
 
 
 def compositions(guard, dtype):

@@ -1,0 +1,112 @@
+/* One step of each optimiser over a slice of the flat parameter vector, in place; cmlp/optimizers.py has the formulas
+ * and their sources. Included by body.h for each (instruction-set level, dtype). Padding stays zero: where w, g and the
+ * state are 0, every rule leaves w at 0. */
+
+/* v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
+static void NAME(sgd_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+                           REAL *restrict v) {
+    const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, mu = (REAL)s->momentum, lambda = (REAL)s->decay;
+    const int nesterov = s->nesterov;
+    if (!v) {
+        for (ptrdiff_t i = 0; i < n; i++) w[i] -= gamma * (scale * g[i] + lambda * w[i]);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL g_i = scale * g[i] + lambda * w[i];
+        v[i] = mu * v[i] + g_i;
+        w[i] -= gamma * (nesterov ? g_i + mu * v[i] : v[i]);
+    }
+}
+
+/* m ← β₁ m + (1-β₁) g; v ← β₂ v + (1-β₂) g²; w ← (1 − shrink) w − γ m / (√v + ε), where the caller has put the bias
+ * corrections into γ and ε. AMSGrad: v̂ ← max(v̂, v) takes the place of v in the step. */
+INLINE void NAME(adam_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g, REAL *restrict m,
+                            REAL *restrict v, REAL *restrict largest, const int amsgrad) {
+    const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, lambda = (REAL)s->decay, eps = (REAL)s->eps;
+    const REAL b1 = (REAL)s->beta1, b2 = (REAL)s->beta2, c1 = (REAL)(1 - s->beta1), c2 = (REAL)(1 - s->beta2);
+    const REAL keep = (REAL)(1 - s->shrink);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL g_i = scale * g[i] + lambda * w[i];
+        m[i] = b1 * m[i] + c1 * g_i;
+        v[i] = b2 * v[i] + c2 * (g_i * g_i);
+        if (amsgrad) largest[i] = v[i] > largest[i] ? v[i] : largest[i];
+        w[i] = keep * w[i] - gamma * m[i] / (ROOT(amsgrad ? largest[i] : v[i]) + eps);
+    }
+}
+
+/* v ← β v + (1-β) g², the step's g / (√v + ε) with or without momentum; centered: √(v − ḡ²), ḡ ← β ḡ + (1-β) g. */
+INLINE void NAME(rmsprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+                               REAL *restrict v, REAL *restrict velocity, REAL *restrict mean, const int momentum,
+                               const int centered) {
+    const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, lambda = (REAL)s->decay, eps = (REAL)s->eps;
+    const REAL b = (REAL)s->beta2, c = (REAL)(1 - s->beta2), mu = (REAL)s->momentum;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL g_i = scale * g[i] + lambda * w[i];
+        v[i] = b * v[i] + c * (g_i * g_i);
+        REAL variance = v[i];
+        if (centered) {
+            mean[i] = b * mean[i] + c * g_i;
+            variance -= mean[i] * mean[i];
+            variance = variance < 0 ? 0 : variance; /* below 0 by rounding only; NaN stays NaN */
+        }
+        REAL change = g_i / (ROOT(variance) + eps);
+        if (momentum) change = velocity[i] = mu * velocity[i] + change;
+        w[i] -= gamma * change;
+    }
+}
+
+/* v ← v + g²; w ← w − γ g / (√v + ε). */
+static void NAME(adagrad_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+                               REAL *restrict v) {
+    const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, lambda = (REAL)s->decay, eps = (REAL)s->eps;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL g_i = scale * g[i] + lambda * w[i];
+        v[i] += g_i * g_i;
+        w[i] -= gamma * g_i / (ROOT(v[i]) + eps);
+    }
+}
+
+/* iRPROP+: Δ grows by η⁺ where g keeps its sign and shrinks by η⁻ where it changes; w ← w − sign(g) Δ. Where the sign
+ * changed no step is made, or the last one is taken back if the loss has risen, and g counts as 0 for the next step.
+ * The last step was −sign(g') Δ there, with g' the last gradient and Δ as it is: it need not be kept. */
+static void NAME(rprop_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+                             REAL *restrict last, REAL *restrict size) {
+    const REAL up = (REAL)s->increase, down = (REAL)s->decrease, least = (REAL)s->least, most = (REAL)s->most;
+    const REAL back = s->loss_rose ? 1 : 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL sign = (REAL)(g[i] > 0) - (REAL)(g[i] < 0), before = (REAL)(last[i] > 0) - (REAL)(last[i] < 0);
+        const REAL agree = sign * before, old = size[i];
+        const REAL grown = old * up > most ? most : old * up, shrunk = old * down < least ? least : old * down;
+        const REAL now = agree > 0 ? grown : agree < 0 ? shrunk : old;
+        size[i] = now;
+        w[i] += agree < 0 ? back * before * old : -sign * now;
+        last[i] = agree < 0 ? 0 : sign; /* of the last gradient, its sign is all that counts */
+    }
+}
+
+static void NAME(step)(ptrdiff_t n, const cmlp_step *s, void *weights, const void *gradient, void *const *state) {
+    REAL *w = weights;
+    const REAL *g = gradient;
+    switch (s->rule) {
+    case CMLP_SGD: NAME(sgd_step)(n, s, w, g, s->momentum != 0 ? state[0] : NULL); break;
+    case CMLP_ADAM:
+        if (s->amsgrad)
+            NAME(adam_loop)(n, s, w, g, state[0], state[1], state[2], 1);
+        else
+            NAME(adam_loop)(n, s, w, g, state[0], state[1], NULL, 0);
+        break;
+    case CMLP_RMSPROP:
+        if (s->momentum != 0 && s->centered)
+            NAME(rmsprop_loop)(n, s, w, g, state[0], state[1], state[2], 1, 1);
+        else if (s->momentum != 0)
+            NAME(rmsprop_loop)(n, s, w, g, state[0], state[1], NULL, 1, 0);
+        else if (s->centered)
+            NAME(rmsprop_loop)(n, s, w, g, state[0], NULL, state[1], 0, 1);
+        else
+            NAME(rmsprop_loop)(n, s, w, g, state[0], NULL, NULL, 0, 0);
+        break;
+    case CMLP_ADAGRAD: NAME(adagrad_step)(n, s, w, g, state[0]); break;
+    case CMLP_RPROP: NAME(rprop_step)(n, s, w, g, state[0], state[1]); break;
+    case CMLP_NO_STEP: break;
+    }
+}
