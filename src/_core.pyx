@@ -178,8 +178,8 @@ cdef class Program:
             self.net.ops[i] = cmlp_op(
                 kind=op.kind, activation=op.activation, layout=op.layout, accumulate=op.accumulate,
                 input_gradient=op.input_gradient, fused=op.fused, n_in=op.n_in, n_out=op.n_out, in_=op.source,
-                z=op.z, out=op.out, weights=op.weights, ld=op.ld, biases=op.biases, delta=op.delta, alpha=op.alpha,
-                dropout=op.dropout)
+                z=op.z, out=op.out, nonzero_in=op.nonzero_in, nonzero_out=op.nonzero_out, weights=op.weights, ld=op.ld,
+                biases=op.biases, delta=op.delta, alpha=op.alpha, dropout=op.dropout)
 
     def __dealloc__(self):
         free(self.net.ops)

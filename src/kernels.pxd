@@ -12,7 +12,7 @@ cdef extern from "kernels/kernels.h" nogil:
         int kind, activation, layout, accumulate, input_gradient, fused
         ptrdiff_t n_in, n_out
         ptrdiff_t in_ "in"
-        ptrdiff_t z, out
+        ptrdiff_t z, out, nonzero_in, nonzero_out
         ptrdiff_t weights, ld, biases, delta
         double alpha, dropout
 

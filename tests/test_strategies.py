@@ -88,7 +88,7 @@ def test_blocks_in_float32_agree_within_rounding(level, sizes):
     assert largest_difference(blocks, plain) < 1e-4
 
 
-def test_blocks_are_chosen_for_a_large_first_layer_that_alone_reads_the_samples():
+def test_blocks_are_chosen_unless_the_first_layer_is_tiny_or_others_read_the_samples():
     assert cmlp.MLP([6528, 5, 5, 1])._program.in_blocks
     assert cmlp.MLP([784, 128, 10])._program.in_blocks
     assert not cmlp.MLP([2, 4, 1])._program.in_blocks
@@ -107,6 +107,35 @@ def test_a_sample_without_finite_loss_in_a_block_is_named_and_the_last_good_epoc
     assert error.value.epoch == 0
     assert error.value.sample >= 30
     assert all(np.array_equal(W, b) for W, b in zip(network.weights, before, strict=True))
+
+
+def layers_that_read_relus():
+    """Compositions with wide layers behind relus: alone, shared, in a sum, and next to what is not a relu."""
+    relu = cmlp.Dense(70, "relu")
+    return {
+        "chain": cmlp.chain(relu, cmlp.Dense(50, "relu"), cmlp.Dense(3)),
+        "wider than the registers": cmlp.chain(cmlp.Dense(200, "relu"), cmlp.Dense(300, "relu"), cmlp.Dense(2)),
+        "skip": cmlp.chain(cmlp.Dense(60, "relu"), cmlp.add(cmlp.Identity(), cmlp.Dense(60)), cmlp.Dense(2)),
+        "two readers": cmlp.chain(relu, cmlp.concatenate(cmlp.Dense(40, "tanh"), cmlp.Dense(40)), cmlp.Dense(2)),
+        "an activation layer": cmlp.chain(cmlp.Dense(70), cmlp.Activation("relu"), cmlp.Dense(40), cmlp.Dense(2)),
+        "after a relu and x": cmlp.chain(cmlp.concatenate(relu, cmlp.Identity()), cmlp.Dense(40), cmlp.Dense(2)),
+    }
+
+
+@pytest.mark.parametrize("composition", layers_that_read_relus())
+@pytest.mark.parametrize("batch_size", [1, 5])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 2e-4)])
+def test_dead_relu_units_are_skipped_without_a_trace(level, composition, batch_size, dtype, tolerance, monkeypatch):
+    X, y = samples([9, 2], 60, dtype)
+    y = np.resize(y, (60, 3 if composition == "chain" else 2))
+    fitted = []
+    for least in (1, 10**9):  # skip always, never
+        monkeypatch.setattr("cmlp.program._LEAST_TO_SKIP_ZEROS", least)
+        network = cmlp.Network(layers_that_read_relus()[composition], n_inputs=9, dtype=dtype, seed=3)
+        for optimizer in (cmlp.SGD(0.02), cmlp.SGD(0.002, momentum=0.9)):
+            network.fit(X, y, epochs=2, batch_size=batch_size, order="given", optimizer=optimizer, clip_delta=0.5)
+        fitted.append(network)
+    assert largest_difference(*fitted) < tolerance
 
 
 OPTIMIZERS = {

@@ -164,19 +164,16 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, doubl
                                     ptrdiff_t rows, const void *activations, void *errors, ptrdiff_t stride,
                                     void *deltas, ptrdiff_t deltas_stride, void *scratch) {
     const REAL *a = activations;
-    REAL *error = errors, *d = error + op->z, *d_clipped = (REAL *)deltas + op->delta;
+    REAL *error = errors, *d = error + op->z, *u = (REAL *)deltas + op->delta;
     ptrdiff_t count = 0;
     if (op->kind != CMLP_DENSE) {
         for (ptrdiff_t r = 0; r < rows; r++)
             NAME(backward)(op, params, NULL, scale, clip_delta, NULL, a + r * stride, error + r * stride, scratch);
         return 0;
     }
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        REAL *row = d_clipped + r * deltas_stride;
+    for (ptrdiff_t r = 0; r < rows; r++)
         count += NAME(error_term)(op, a + r * stride + op->out, error + r * stride + op->out, d + r * stride,
-                                  (REAL)clip_delta, scratch, row);
-        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(row + j, (REAL)scale * NAME(load)(row + j));
-    }
+                                  (REAL)clip_delta, (REAL)scale, scratch, u + r * deltas_stride);
     if (op->input_gradient != CMLP_NOT_WANTED) {
         const REAL *W = (const REAL *)params + op->weights;
         REAL *da = error + op->in;

@@ -8,57 +8,88 @@
  * updates W += Σ_s x_s u_sᵀ made at once, in the same pass over W that multiplies the next block's inputs. Included by
  * body.h for each (instruction-set level, dtype).
  *
- * Buffers: U, Z (BLOCK, ld_z) one padded row per sample; G (BLOCK, BLOCK), below the diagonal x_s·x_t (+ 1 with a bias).
+ * Buffers: U, Z (BLOCK, ld_z) one padded row per sample; G (8,): x_s·x_t (+ 1 with a bias) for
+ * s < t at t (t - 1) / 2 + s, and two unused places.
  */
 
 #define BLOCK CMLP_BLOCK
 
-/* G_ts += x_t · x_s over n inputs; `whole`: n is a multiple of LANES. */
+/* G += x_t · x_s over n inputs; `whole`: n is a multiple of LANES. */
 INLINE void NAME(gram)(ptrdiff_t n, const REAL *const *x, REAL *G, const int whole) {
-    VEC sum[6] = {{0}, {0}, {0}, {0}, {0}, {0}};
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        VEC x_i[BLOCK];
-#pragma GCC unroll 4
-        for (int t = 0; t < BLOCK; t++)
-            x_i[t] = whole || n - i >= LANES ? NAME(load)(x[t] + i) : NAME(load_exactly)(x[t] + i, n - i);
-        sum[0] += x_i[1] * x_i[0];
-        sum[1] += x_i[2] * x_i[0];
-        sum[2] += x_i[2] * x_i[1];
-        sum[3] += x_i[3] * x_i[0];
-        sum[4] += x_i[3] * x_i[1];
-        sum[5] += x_i[3] * x_i[2];
+    const REAL *const x0 = x[0], *const x1 = x[1], *const x2 = x[2], *const x3 = x[3];
+    VEC sum[8] = {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}};
+#define ADD_PRODUCTS(v0, v1, v2, v3)                             \
+    {                                                            \
+        const VEC p0 = v0, p1 = v1, p2 = v2, p3 = v3;            \
+        sum[0] += p1 * p0, sum[1] += p2 * p0, sum[2] += p2 * p1; \
+        sum[3] += p3 * p0, sum[4] += p3 * p1, sum[5] += p3 * p2; \
     }
-    for (int t = 1, k = 0; t < BLOCK; t++)
-        for (int s = 0; s < t; s++, k++) G[t * BLOCK + s] += NAME(sum)(sum[k]);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        ADD_PRODUCTS(NAME(load)(x0 + i), NAME(load)(x1 + i), NAME(load)(x2 + i), NAME(load)(x3 + i));
+    if (!whole && i < n)
+        ADD_PRODUCTS(NAME(load_exactly)(x0 + i, n - i), NAME(load_exactly)(x1 + i, n - i),
+                     NAME(load_exactly)(x2 + i, n - i), NAME(load_exactly)(x3 + i, n - i));
+#undef ADD_PRODUCTS
+    NAME(store_four_sums)(G, sum, 1);
+    NAME(store_four_sums)(G + 4, sum + 4, 1);
 }
 
-/* W by rows: a block of R vectors of columns, all inputs. */
-INLINE void NAME(rows_turn)(REAL *W, ptrdiff_t ld, ptrdiff_t n_in, const REAL *const *before, const REAL *U,
-                            const REAL *const *next, REAL *Z, ptrdiff_t ld_z, const int R, const int updates,
-                            const int multiplies) {
-    VEC z[BLOCK][2];
+/* W by rows, n inputs, R vectors of columns: W_i += Σ_s x_s[i] u_s. */
+INLINE void NAME(rows_update)(REAL *W, ptrdiff_t ld, ptrdiff_t first, ptrdiff_t n, const REAL *const *x, const REAL *U,
+                              ptrdiff_t ld_z, const int R) {
+    const REAL *const x0 = x[0] + first, *const x1 = x[1] + first, *const x2 = x[2] + first, *const x3 = x[3] + first;
+    VEC u[BLOCK][2];
 #pragma GCC unroll 8
-    for (int k = 0; k < BLOCK * R; k++) z[k / R][k % R] = (VEC){0};
-    for (ptrdiff_t i = 0; i < n_in; i++, W += ld) {
-        VEC w[2];
-        __builtin_prefetch(W + 8 * ld, 1);
+    for (int k = 0; k < BLOCK * R; k++) u[k / R][k % R] = NAME(load)(U + k / R * ld_z + k % R * LANES);
+    for (ptrdiff_t i = 0; i < n; i++, W += ld) {
 #pragma GCC unroll 2
-        for (int r = 0; r < R; r++) w[r] = NAME(load)(W + r * LANES);
-        if (updates) {
-#pragma GCC unroll 8
-            for (int k = 0; k < BLOCK * R; k++)
-                w[k % R] += before[k / R][i] * NAME(load)(U + k / R * ld_z + k % R * LANES);
-#pragma GCC unroll 2
-            for (int r = 0; r < R; r++) NAME(store)(W + r * LANES, w[r]);
-        }
-        if (multiplies) {
-#pragma GCC unroll 8
-            for (int k = 0; k < BLOCK * R; k++) z[k / R][k % R] += next[k / R][i] * w[k % R];
+        for (int r = 0; r < R; r++) {
+            VEC w = NAME(load)(W + r * LANES) + x0[i] * u[0][r];
+            w += x1[i] * u[1][r];
+            w += x2[i] * u[2][r];
+            w += x3[i] * u[3][r];
+            NAME(store)(W + r * LANES, w);
         }
     }
-    if (multiplies) {
+}
+
+/* The same for the products: Z_t += Σ_i x_t[i] W_i. */
+INLINE void NAME(rows_multiply)(const REAL *W, ptrdiff_t ld, ptrdiff_t first, ptrdiff_t n, const REAL *const *x,
+                                REAL *Z, ptrdiff_t ld_z, const int R) {
+    const REAL *const x0 = x[0] + first, *const x1 = x[1] + first, *const x2 = x[2] + first, *const x3 = x[3] + first;
+    VEC z[BLOCK][2];
 #pragma GCC unroll 8
-        for (int k = 0; k < BLOCK * R; k++) NAME(store)(Z + k / R * ld_z + k % R * LANES, z[k / R][k % R]);
+    for (int k = 0; k < BLOCK * R; k++) z[k / R][k % R] = NAME(load)(Z + k / R * ld_z + k % R * LANES);
+    for (ptrdiff_t i = 0; i < n; i++, W += ld) {
+#pragma GCC unroll 2
+        for (int r = 0; r < R; r++) {
+            const VEC w = NAME(load)(W + r * LANES);
+            z[0][r] += x0[i] * w;
+            z[1][r] += x1[i] * w;
+            z[2][r] += x2[i] * w;
+            z[3][r] += x3[i] * w;
+        }
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < BLOCK * R; k++) NAME(store)(Z + k / R * ld_z + k % R * LANES, z[k / R][k % R]);
+}
+
+/* A few inputs at a time, so that what the update wrote is still in the first-level cache when it is multiplied. */
+static void NAME(rows_turn)(const cmlp_op *op, REAL *W, const REAL *const *before, const REAL *U, ptrdiff_t ld_z,
+                            const REAL *const *next, REAL *Z) {
+    const ptrdiff_t ld = op->ld, n_in = op->n_in, bytes = ld * (ptrdiff_t)sizeof(REAL);
+    const ptrdiff_t tile = bytes > 1024 ? 8 : 8192 / bytes;
+    if (next) memset(Z, 0, (size_t)(BLOCK * ld_z) * sizeof(REAL));
+    for (ptrdiff_t i = 0; i < n_in; i += tile, W += tile * ld) {
+        const ptrdiff_t n = n_in - i < tile ? n_in - i : tile;
+        ptrdiff_t j = 0;
+        for (; before && j + 2 * LANES <= ld_z; j += 2 * LANES)
+            NAME(rows_update)(W + j, ld, i, n, before, U + j, ld_z, 2);
+        if (before && j < ld_z) NAME(rows_update)(W + j, ld, i, n, before, U + j, ld_z, 1);
+        for (j = 0; next && j + 2 * LANES <= ld_z; j += 2 * LANES)
+            NAME(rows_multiply)(W + j, ld, i, n, next, Z + j, ld_z, 2);
+        if (next && j < ld_z) NAME(rows_multiply)(W + j, ld, i, n, next, Z + j, ld_z, 1);
     }
 }
 
@@ -79,22 +110,32 @@ INLINE void NAME(columns_products)(const REAL *W, ptrdiff_t ld, ptrdiff_t n, con
     for (int j = 0; j < J; j++) NAME(store_four_sums)(Zt + j * BLOCK, sum[j], 1);
 }
 
+/* The same for the updates of J units: W_j += Σ_s u_s[j] x_s. */
+INLINE void NAME(columns_update)(REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *x, const REAL *U,
+                                 ptrdiff_t ld_z, const int J) {
+    const REAL *const x0 = x[0], *const x1 = x[1], *const x2 = x[2], *const x3 = x[3];
+    VEC u[2][BLOCK];
+#pragma GCC unroll 8
+    for (int k = 0; k < J * BLOCK; k++) u[k / BLOCK][k % BLOCK] = NAME(broadcast)(U[k % BLOCK * ld_z + k / BLOCK]);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const VEC v0 = NAME(load)(x0 + i), v1 = NAME(load)(x1 + i), v2 = NAME(load)(x2 + i), v3 = NAME(load)(x3 + i);
+#pragma GCC unroll 2
+        for (int j = 0; j < J; j++) {
+            VEC w = NAME(load)(W + j * ld + i) + u[j][0] * v0;
+            w += u[j][1] * v1;
+            w += u[j][2] * v2;
+            w += u[j][3] * v3;
+            NAME(store)(W + j * ld + i, w);
+        }
+    }
+}
+
 static void NAME(columns_tile)(REAL *W, ptrdiff_t ld, ptrdiff_t n_out, ptrdiff_t n, const REAL *const *before,
                                const REAL *U, ptrdiff_t ld_z, const REAL *const *next, REAL *Zt, REAL *G) {
     if (before) {
-        for (ptrdiff_t j = 0; j < n_out; j++) {
-            const VEC u0 = NAME(broadcast)(U[j]), u1 = NAME(broadcast)(U[ld_z + j]);
-            const VEC u2 = NAME(broadcast)(U[2 * ld_z + j]), u3 = NAME(broadcast)(U[3 * ld_z + j]);
-            REAL *w = W + j * ld;
-            for (ptrdiff_t i = 0; i < n; i += LANES) {
-                VEC w_i = NAME(load)(w + i);
-                w_i += u0 * NAME(load)(before[0] + i);
-                w_i += u1 * NAME(load)(before[1] + i);
-                w_i += u2 * NAME(load)(before[2] + i);
-                w_i += u3 * NAME(load)(before[3] + i);
-                NAME(store)(w + i, w_i);
-            }
-        }
+        ptrdiff_t j = 0;
+        for (; j + 2 <= n_out; j += 2) NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, 2);
+        if (j < n_out) NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, 1);
     }
     if (next) {
         ptrdiff_t j = 0;
@@ -108,7 +149,7 @@ static void NAME(columns_tile)(REAL *W, ptrdiff_t ld, ptrdiff_t n_out, ptrdiff_t
 static void NAME(columns_turn)(const cmlp_op *op, REAL *W, const REAL *const *before, const REAL *U, ptrdiff_t ld_z,
                                const REAL *const *next, REAL *Z, REAL *G) {
     const ptrdiff_t tile = 2048 / sizeof(REAL), whole = op->n_in / LANES * LANES;
-    REAL *Zt = G + BLOCK * BLOCK; /* (n_out, BLOCK) */
+    REAL *Zt = G + 8; /* (n_out, BLOCK) */
     const REAL *b4[BLOCK], *n4[BLOCK];
     if (next) memset(Zt, 0, (size_t)(op->n_out * BLOCK) * sizeof(REAL));
     for (ptrdiff_t i = 0; i < whole; i += tile) {
@@ -140,23 +181,12 @@ static void NAME(block_turn)(const cmlp_op *op, void *params, const void *const 
     REAL *Z = products, *G = gram;
     const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
     if (next)
-        for (int k = 0; k < BLOCK * BLOCK; k++) G[k] = b ? 1 : 0;
+        for (int k = 0; k < 8; k++) G[k] = b ? 1 : 0;
     if (op->layout == CMLP_COLUMNS) {
         NAME(columns_turn)(op, W, before, U, ld_z, next, Z, G);
     } else {
         if (next) NAME(gram)(op->n_in, next, G, 0);
-        for (ptrdiff_t j = 0; j < ld_z;) {
-            const int wide = ld_z - j >= 2 * LANES;
-            if (before && next && wide)
-                NAME(rows_turn)(W + j, op->ld, op->n_in, before, U + j, next, Z + j, ld_z, 2, 1, 1);
-            else if (before && next)
-                NAME(rows_turn)(W + j, op->ld, op->n_in, before, U + j, next, Z + j, ld_z, 1, 1, 1);
-            else if (before)
-                NAME(rows_turn)(W + j, op->ld, op->n_in, before, U + j, next, Z + j, ld_z, 1, 1, 0);
-            else
-                NAME(rows_turn)(W + j, op->ld, op->n_in, before, U + j, next, Z + j, ld_z, 1, 0, 1);
-            j += before && next && wide ? 2 * LANES : LANES;
-        }
+        NAME(rows_turn)(op, W, before, U, ld_z, next, Z);
     }
     for (ptrdiff_t j = 0; b && j < ld_z; j += LANES) {
         VEC b_j = NAME(load)(b + j);
@@ -171,23 +201,21 @@ static void NAME(block_turn)(const cmlp_op *op, void *params, const void *const 
 static void NAME(block_forward)(const cmlp_op *op, int t, const void *products, const void *gram, const void *updates,
                                 void *activations) {
     const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
-    const REAL *Z = (const REAL *)products + t * ld_z, *G = (const REAL *)gram + t * BLOCK, *U = updates;
+    const REAL *Z = (const REAL *)products + t * ld_z, *G = (const REAL *)gram + t * (t - 1) / 2, *U = updates;
     REAL *z = (REAL *)activations + op->z;
     for (ptrdiff_t j = 0; j < op->n_out; j += LANES) {
         VEC z_j = NAME(load)(Z + j);
         for (int s = 0; s < t; s++) z_j += G[s] * NAME(load)(U + s * ld_z + j);
         NAME(store_first)(z + j, z_j, op->n_out - j);
     }
-    NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z, (REAL *)activations + op->out);
+    NAME(activate_op)(op, z, activations);
 }
 
 static ptrdiff_t NAME(block_backward)(const cmlp_op *op, int t, double scale, double clip_delta,
                                       const void *activations, void *errors, void *scratch, void *updates) {
     const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *u = (REAL *)updates + t * ld_z, *e = errors;
-    const ptrdiff_t count =
-        NAME(error_term)(op, (const REAL *)activations + op->out, e + op->out, e + op->z, (REAL)clip_delta, scratch, u);
-    for (ptrdiff_t j = 0; j < ld_z; j += LANES) NAME(store)(u + j, (REAL)scale * NAME(load)(u + j));
-    return count;
+    return NAME(error_term)(op, (const REAL *)activations + op->out, e + op->out, e + op->z, (REAL)clip_delta,
+                            (REAL)scale, scratch, u);
 }
 #undef BLOCK

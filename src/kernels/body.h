@@ -79,42 +79,104 @@ INLINE REAL NAME(dot)(ptrdiff_t n, const REAL *p, const REAL *q) {
 
 /* -------------------------------------------------------------------------------------------- dense, forward */
 
+/* list[0] = how many of a (n,) are not 0, list[1..] = which, in order. */
+static void NAME(list_nonzero)(ptrdiff_t n, const REAL *a, int32_t *list) {
+    int32_t *next = list + 1;
+    for (ptrdiff_t start = 0; start < n; start += 64) {
+        uint64_t set = 0;
+        for (ptrdiff_t i = start; i < n && i < start + 64; i += LANES)
+            set |= NAME(bits)(NAME(load_first)(a + i, n - i) != 0) << (i - start);
+        for (; set; set &= set - 1) *next++ = (int32_t)(start + __builtin_ctzll(set));
+    }
+    list[0] = (int32_t)(next - list - 1);
+}
+
 /* z (n_out,) (+)= b + Wᵀ a for a block of R vectors of columns, W (n_in, ld) by rows: the block of z stays in
- * registers, U inputs at a time so that R·U independent sums hide the latency of the multiply-add. */
-INLINE void NAME(rows_block)(const REAL *W, ptrdiff_t ld, const REAL *b, const REAL *a, ptrdiff_t n_in, REAL *z,
-                             ptrdiff_t n_out, int accumulate, const int R, const int U) {
+ * registers, U inputs at a time so that R·U independent sums hide the latency of the multiply-add. `list` (if sparse):
+ * the inputs that are not 0. */
+INLINE void NAME(rows_block)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z, ptrdiff_t n_out,
+                             const int32_t *list, const int R, const int U, const int sparse) {
+    const ptrdiff_t ld = op->ld, n = sparse ? list[0] : op->n_in;
     VEC sum[8];
 #pragma GCC unroll 8
     for (int s = 0; s < R * U; s++) sum[s] = (VEC){0};
     ptrdiff_t i = 0;
-    for (; i + U <= n_in; i += U) {
+#define INPUT(i) (sparse ? (ptrdiff_t)list[(i) + 1] : (i))
+    for (; i + U <= n; i += U) {
 #pragma GCC unroll 8
-        for (int s = 0; s < R * U; s++) sum[s] += a[i + s / R] * NAME(load)(W + (i + s / R) * ld + s % R * LANES);
+        for (int s = 0; s < R * U; s++)
+            sum[s] += a[INPUT(i + s / R)] * NAME(load)(W + INPUT(i + s / R) * ld + s % R * LANES);
     }
-    for (; i < n_in; i++) {
+    for (; i < n; i++) {
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) sum[r] += a[i] * NAME(load)(W + i * ld + r * LANES);
+        for (int r = 0; r < R; r++) sum[r] += a[INPUT(i)] * NAME(load)(W + INPUT(i) * ld + r * LANES);
     }
+#undef INPUT
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
         for (int u = 1; u < U; u++) sum[r] += sum[u * R + r];
         if (b) sum[r] += NAME(load)(b + r * LANES);
-        if (accumulate) sum[r] += NAME(load)(z + r * LANES);
+        if (op->accumulate) sum[r] += NAME(load)(z + r * LANES);
         NAME(store_first)(z + r * LANES, sum[r], n_out - r * LANES);
     }
 }
 
-static void NAME(rows_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z) {
+/* The same for a layer of many columns: U whole rows of W at a time, read as they lie, and z (n_out,) in memory. */
+INLINE void NAME(whole_rows)(ptrdiff_t n_out, const REAL *W, const ptrdiff_t *row, const REAL *a, REAL *z,
+                             const int U) {
+    for (ptrdiff_t j = 0; j < n_out; j += LANES) {
+        VEC even = NAME(load)(z + j), odd = {0};
+#pragma GCC unroll 8
+        for (int u = 0; u < U; u += 2) {
+            even += a[u] * NAME(load)(W + row[u] + j);
+            if (u + 1 < U) odd += a[u + 1] * NAME(load)(W + row[u + 1] + j);
+        }
+        NAME(store_first)(z + j, even + odd, n_out - j);
+    }
+}
+
+static void NAME(wide_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z,
+                               const int32_t *list) {
+    const ptrdiff_t n = list ? list[0] : op->n_in, n_out = op->n_out;
+    if (!op->accumulate) memset(z, 0, (size_t)n_out * sizeof(REAL));
+    for (ptrdiff_t j = 0; b && j < n_out; j += LANES)
+        NAME(store_first)(z + j, NAME(load)(z + j) + NAME(load)(b + j), n_out - j);
+    ptrdiff_t row[8], i = 0;
+    REAL a_i[8];
+    for (int count; i < n; i += count) {
+        count = n - i < 8 ? 1 : 8;
+        for (int k = 0; k < count; k++) {
+            const ptrdiff_t at = list ? list[i + k + 1] : i + k;
+            row[k] = at * op->ld;
+            a_i[k] = a[at];
+        }
+        if (count == 8)
+            NAME(whole_rows)(n_out, W, row, a_i, z, 8);
+        else
+            NAME(whole_rows)(n_out, W, row, a_i, z, 1);
+    }
+}
+
+static void NAME(rows_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z,
+                               const int32_t *list) {
     ptrdiff_t left = op->n_out;
+    if (left > 8 * LANES) {
+        NAME(wide_forward)(op, W, b, a, z, list);
+        return;
+    }
     for (int r; left > 0; left -= r * LANES, W += r * LANES, z += r * LANES, b = b ? b + r * LANES : b) {
         ptrdiff_t vectors = (left + LANES - 1) / LANES;
         r = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
-        switch (r) {
-        case 8: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 8, 1); break;
-        case 4: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 4, 2); break;
-        case 2: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 2, 4); break;
-        default: NAME(rows_block)(W, op->ld, b, a, op->n_in, z, left, op->accumulate, 1, 8); break;
+        switch (list ? -r : r) {
+        case 8: NAME(rows_block)(op, W, b, a, z, left, list, 8, 1, 0); break;
+        case 4: NAME(rows_block)(op, W, b, a, z, left, list, 4, 2, 0); break;
+        case 2: NAME(rows_block)(op, W, b, a, z, left, list, 2, 4, 0); break;
+        case 1: NAME(rows_block)(op, W, b, a, z, left, list, 1, 8, 0); break;
+        case -8: NAME(rows_block)(op, W, b, a, z, left, list, 8, 1, 1); break;
+        case -4: NAME(rows_block)(op, W, b, a, z, left, list, 4, 2, 1); break;
+        case -2: NAME(rows_block)(op, W, b, a, z, left, list, 2, 2, 1); break;
+        default: NAME(rows_block)(op, W, b, a, z, left, list, 1, 2, 1); break;
         }
     }
 }
@@ -161,22 +223,63 @@ static void NAME(columns_forward)(const cmlp_op *op, const REAL *W, const REAL *
     }
 }
 
+/* The list of inputs that are not 0, or NULL if all are to be used. */
+INLINE const int32_t *NAME(nonzero)(const cmlp_op *op, const REAL *activations) {
+    return op->nonzero_in < 0 ? NULL : (const int32_t *)(activations + op->nonzero_in);
+}
+
+/* out = f(z), and which of out are not 0, if a later layer wants to know. */
+INLINE void NAME(activate_op)(const cmlp_op *op, const REAL *z, REAL *activations) {
+    NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z, activations + op->out);
+    if (op->nonzero_out >= 0)
+        NAME(list_nonzero)(op->n_out, activations + op->out, (int32_t *)(activations + op->nonzero_out));
+}
+
+/* Whether a layer is one vector of units by rows: then no loop over units is needed, which is most of the cost of small
+ * networks. */
+INLINE int NAME(is_narrow)(const cmlp_op *op) {
+    return op->n_out <= LANES && op->kind == CMLP_DENSE && op->layout == CMLP_ROWS && op->nonzero_out < 0 &&
+           !op->accumulate;
+}
+
+INLINE void NAME(narrow_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z, REAL *out) {
+    const ptrdiff_t n_in = op->n_in, n_out = op->n_out, ld = op->ld;
+    VEC even = b ? NAME(load)(b) : (VEC){0}, odd = {0};
+    ptrdiff_t i = 0;
+    for (; i + 2 <= n_in; i += 2, W += 2 * ld) {
+        even += a[i] * NAME(load)(W);
+        odd += a[i + 1] * NAME(load)(W + ld);
+    }
+    if (i < n_in) even += a[i] * NAME(load)(W);
+    NAME(store_first)(z, even + odd, n_out);
+    if (op->activation == CMLP_RELU)
+        NAME(store_first)(out, NAME(relu)(even + odd), n_out);
+    else
+        NAME(activate)(op->activation, n_out, (REAL)op->alpha, z, out);
+}
+
 static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, void *activations) {
     REAL *buffer = activations;
     const REAL *in = op->in < 0 ? (const REAL *)x : buffer + op->in;
+    if (NAME(is_narrow)(op)) {
+        const REAL *p = params;
+        NAME(narrow_forward)(op, p + op->weights, op->biases < 0 ? NULL : p + op->biases, in, buffer + op->z,
+                             buffer + op->out);
+        return;
+    }
     REAL *out = buffer + op->out;
     if (op->kind == CMLP_DENSE) {
         const REAL *W = (const REAL *)params + op->weights;
         const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
         REAL *z = buffer + op->z;
         if (op->layout == CMLP_ROWS)
-            NAME(rows_forward)(op, W, b, in, z);
+            NAME(rows_forward)(op, W, b, in, z, NAME(nonzero)(op, buffer));
         else
             NAME(columns_forward)(op, W, b, in, z);
-        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z, out);
+        NAME(activate_op)(op, z, buffer);
     } else if (op->kind == CMLP_ACTIVATION) {
         if (op->in < 0) in = memcpy(out, x, op->n_in * sizeof(REAL)); /* x has no padding */
-        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, in, out);
+        NAME(activate_op)(op, in, buffer);
     } else if (op->accumulate) {
         for (ptrdiff_t i = 0; i < op->n_out; i++) out[i] += in[i];
     } else {
@@ -186,148 +289,192 @@ static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, 
 
 /* ------------------------------------------------------------------------------------------- dense, backward */
 
-/* One pass over W (n_in, ld) by rows, four rows at a time: da_i (+)= W_i · δ with the weights as they are, then
- * G_i += scale a_i δ̃. G may be W itself (the per-sample update). δ and δ̃ end in zeros up to ld. */
-INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *read, REAL *G, REAL scale, const REAL *a, const REAL *d,
-                                const REAL *d_clipped, REAL *da, const int want_da, const int in_place) {
-    const ptrdiff_t ld = op->ld, n_out = op->n_out;
-    const REAL *W = in_place ? G : read;
-    ptrdiff_t i = 0;
-    for (; i + 4 <= op->n_in; i += 4, W += 4 * ld, G += 4 * ld) {
-        const REAL a0 = scale * a[i], a1 = scale * a[i + 1], a2 = scale * a[i + 2], a3 = scale * a[i + 3];
-        VEC sum[4] = {{0}, {0}, {0}, {0}};
-        for (ptrdiff_t j = 0; j < n_out; j += LANES) {
-            const VEC d_j = NAME(load)(d + j), c_j = NAME(load)(d_clipped + j);
-            const VEC w0 = NAME(load)(W + j), w1 = NAME(load)(W + ld + j);
-            const VEC w2 = NAME(load)(W + 2 * ld + j), w3 = NAME(load)(W + 3 * ld + j);
-            if (want_da) {
-                sum[0] += w0 * d_j;
-                sum[1] += w1 * d_j;
-                sum[2] += w2 * d_j;
-                sum[3] += w3 * d_j;
-            }
-            NAME(store)(G + j, (in_place ? w0 : NAME(load)(G + j)) + a0 * c_j);
-            NAME(store)(G + ld + j, (in_place ? w1 : NAME(load)(G + ld + j)) + a1 * c_j);
-            NAME(store)(G + 2 * ld + j, (in_place ? w2 : NAME(load)(G + 2 * ld + j)) + a2 * c_j);
-            NAME(store)(G + 3 * ld + j, (in_place ? w3 : NAME(load)(G + 3 * ld + j)) + a3 * c_j);
-        }
-        if (want_da) NAME(store_four_sums)(da + i, sum, op->input_gradient == CMLP_ACCUMULATE);
-    }
-    for (; i < op->n_in; i++, W += ld, G += ld) {
-        const REAL a_i = scale * a[i];
-        VEC sum = {0};
-        for (ptrdiff_t j = 0; j < n_out; j += LANES) {
-            const VEC w = NAME(load)(W + j);
-            if (want_da) sum += w * NAME(load)(d + j);
-            NAME(store)(G + j, (in_place ? w : NAME(load)(G + j)) + a_i * NAME(load)(d_clipped + j));
-        }
-        if (want_da) da[i] = NAME(sum)(sum) + (op->input_gradient == CMLP_ACCUMULATE ? da[i] : 0);
+/* K <= 4 rows of W in one pass: lanes of W_k · δ with the weights as they are into sum, then G_k += a_k u. */
+INLINE void NAME(few_rows)(ptrdiff_t n_out, const REAL *W, REAL *G, const ptrdiff_t *row, const REAL *a, const REAL *d,
+                           const REAL *u, VEC *sum, const int K, const int want_da, const int in_place) {
+    for (ptrdiff_t j = 0; j < n_out; j += LANES) {
+        const VEC d_j = NAME(load)(d + j), u_j = NAME(load)(u + j);
+        VEC w[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < K; k++) w[k] = NAME(load)((in_place ? G : W) + row[k] + j);
+#pragma GCC unroll 4
+        for (int k = 0; want_da && k < K; k++) sum[k] += w[k] * d_j;
+#pragma GCC unroll 4
+        for (int k = 0; k < K; k++)
+            NAME(store)(G + row[k] + j, (in_place ? w[k] : NAME(load)(G + row[k] + j)) + a[k] * u_j);
     }
 }
 
-/* The same for W (n_out, ld) by columns: a vector of inputs at a time, da = Σ_j δ_j W_j. d_scaled = scale δ̃. */
+/* One pass over W (n_in, ld) by rows, four rows at a time: da_i (+)= W_i · δ, then G_i += a_i u. G may be W itself (the
+ * per-sample update). δ and u = scale δ̃ end in zeros up to ld. `list` (if sparse): the inputs that are not 0. Nothing
+ * changes in the rows of the others, and what reads their da_i multiplies it by f' = 0. */
+INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *W, REAL *G, const REAL *a, const REAL *d, const REAL *u,
+                                REAL *da, const int32_t *list, const int want_da, const int in_place,
+                                const int sparse) {
+    const int add = op->input_gradient == CMLP_ACCUMULATE;
+    const ptrdiff_t n = sparse ? list[0] : op->n_in, n_out = op->n_out, ld = op->ld;
+    ptrdiff_t i = 0;
+#define INPUT(i) (sparse ? (ptrdiff_t)list[(i) + 1] : (i))
+    for (; i + 4 <= n; i += 4) {
+        const ptrdiff_t at[4] = {INPUT(i), INPUT(i + 1), INPUT(i + 2), INPUT(i + 3)};
+        const ptrdiff_t row[4] = {at[0] * ld, at[1] * ld, at[2] * ld, at[3] * ld};
+        const REAL a_i[4] = {a[at[0]], a[at[1]], a[at[2]], a[at[3]]};
+        VEC sum[4] = {{0}, {0}, {0}, {0}};
+        REAL sums[4];
+        NAME(few_rows)(n_out, W, G, row, a_i, d, u, sum, 4, want_da, in_place);
+        if (want_da && !sparse) NAME(store_four_sums)(da + i, sum, add);
+        if (want_da && sparse) {
+            NAME(store_four_sums)(sums, sum, 0);
+            for (int k = 0; k < 4; k++) da[at[k]] = add ? da[at[k]] + sums[k] : sums[k];
+        }
+    }
+    for (; i < n; i++) {
+        const ptrdiff_t at = INPUT(i), row = at * ld;
+        VEC sum = {0};
+        NAME(few_rows)(n_out, W, G, &row, a + at, d, u, &sum, 1, want_da, in_place);
+        if (want_da) da[at] = NAME(sum)(sum) + (add ? da[at] : 0);
+    }
+#undef INPUT
+}
+
+/* The same for W (n_out, ld) by columns: a vector of inputs at a time, da = Σ_j δ_j W_j. u = scale δ̃. */
 INLINE void NAME(columns_step)(const cmlp_op *op, const REAL *read, REAL *G, ptrdiff_t i, const VEC *a, const REAL *d,
-                               const REAL *d_scaled, VEC *da, const int want_da, const int in_place, const int U) {
+                               const REAL *u, VEC *da, const int want_da, const int in_place, const int U) {
     const REAL *W = in_place ? G : read;
 #pragma GCC unroll 4
-    for (int u = 0; u < U; u++) da[u] = (VEC){0};
+    for (int v = 0; v < U; v++) da[v] = (VEC){0};
     for (ptrdiff_t j = 0; j < op->n_out; j++) {
 #pragma GCC unroll 4
-        for (int u = 0; u < U; u++) {
-            const ptrdiff_t k = j * op->ld + i + u * LANES;
+        for (int v = 0; v < U; v++) {
+            const ptrdiff_t k = j * op->ld + i + v * LANES;
             const VEC w = NAME(load)(W + k);
-            if (want_da) da[u] += d[j] * w;
-            NAME(store)(G + k, (in_place ? w : NAME(load)(G + k)) + d_scaled[j] * a[u]);
+            if (want_da) da[v] += d[j] * w;
+            NAME(store)(G + k, (in_place ? w : NAME(load)(G + k)) + u[j] * a[v]);
         }
     }
 }
 
 INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, const REAL *a, const REAL *d,
-                                   const REAL *d_scaled, REAL *da, const int want_da, const int in_place) {
+                                   const REAL *u, REAL *da, const int want_da, const int in_place) {
     const int add = op->input_gradient == CMLP_ACCUMULATE;
     VEC a_i[4], da_i[4];
     ptrdiff_t i = 0;
     for (; i + 4 * LANES <= op->n_in; i += 4 * LANES) {
 #pragma GCC unroll 4
-        for (int u = 0; u < 4; u++) a_i[u] = NAME(load)(a + i + u * LANES);
-        NAME(columns_step)(op, W, G, i, a_i, d, d_scaled, da_i, want_da, in_place, 4);
+        for (int v = 0; v < 4; v++) a_i[v] = NAME(load)(a + i + v * LANES);
+        NAME(columns_step)(op, W, G, i, a_i, d, u, da_i, want_da, in_place, 4);
 #pragma GCC unroll 4
-        for (int u = 0; want_da && u < 4; u++)
-            NAME(store)(da + i + u * LANES, add ? NAME(load)(da + i + u * LANES) + da_i[u] : da_i[u]);
+        for (int v = 0; want_da && v < 4; v++)
+            NAME(store)(da + i + v * LANES, add ? NAME(load)(da + i + v * LANES) + da_i[v] : da_i[v]);
     }
     for (; i < op->n_in; i += LANES) {
         const ptrdiff_t left = op->n_in - i;
         a_i[0] = left >= LANES ? NAME(load)(a + i) : NAME(load_exactly)(a + i, left);
-        NAME(columns_step)(op, W, G, i, a_i, d, d_scaled, da_i, want_da, in_place, 1);
+        NAME(columns_step)(op, W, G, i, a_i, d, u, da_i, want_da, in_place, 1);
         if (want_da) NAME(store_first)(da + i, add ? NAME(load)(da + i) + da_i[0] : da_i[0], left);
     }
 }
 
-/* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; δ̃ into d_clipped. Returns the number of
- * clipped elements. */
-INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
-                                  REAL *d_clipped, const int activation) {
+/* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; scale · δ̃ into u. Returns the number of
+ * clipped elements. ∂ℓ/∂a was stored a moment ago in pieces of 16 bytes or single elements: it is loaded in the same
+ * pieces, which the processor can hand over from its store buffer. */
+INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL scale,
+                                  REAL *d, REAL *u, const int activation) {
     const ptrdiff_t n = op->n_out;
     const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0, alpha = (REAL)op->alpha;
-    IVEC clipped = {0};
+    VEC clipped = {0};
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        VEC delta = NAME(activation_backward)(activation, NAME(load)(a + j), NAME(load)(da + j), alpha, dot);
-        if (n - j < LANES) delta = (VEC)((IVEC)delta & NAME(first_lanes)(n - j));
-        IVEC above = delta > psi, below = delta < -psi; /* false for NaN, which stays */
-        clipped += above + below;                       /* a true lane is -1 */
+        const ptrdiff_t left = n - j;
+        VEC delta = left == 1 ? (VEC){da[j]} : NAME(load_in_16s)(da + j);
+        delta = NAME(activation_backward)(activation, NAME(load)(a + j), delta, alpha, dot);
+        if (left < LANES) delta = (VEC)((IVEC)delta & NAME(first_lanes)(left));
+        const IVEC above = delta > psi, below = delta < -psi; /* false for NaN, which stays */
         VEC limited = NAME(select)(above, NAME(broadcast)(psi), delta);
-        NAME(store_first)(dz + j, delta, n - j);
+        limited = NAME(select)(below, NAME(broadcast)(-psi), limited);
+        clipped += (VEC)((above | below) & (IVEC)NAME(broadcast)(1));
+        NAME(store_first)(dz + j, delta, left);
         NAME(store)(d + j, delta);
-        NAME(store)(d_clipped + j, NAME(select)(below, NAME(broadcast)(-psi), limited));
+        NAME(store)(u + j, scale * limited);
     }
-    ptrdiff_t count = 0;
-    for (ptrdiff_t lane = 0; lane < LANES; lane++) count -= (ptrdiff_t)clipped[lane];
-    return count;
+    return (ptrdiff_t)NAME(sum)(clipped);
 }
 
-static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL *d,
-                                  REAL *d_clipped) {
+static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL scale,
+                                  REAL *d, REAL *u) {
     switch (op->fused ? CMLP_IDENTITY : op->activation) { /* one loop for each: no choice per vector */
-    case CMLP_RELU: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_RELU);
-    case CMLP_LEAKY_RELU: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_LEAKY_RELU);
-    case CMLP_SIGMOID: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_SIGMOID);
-    case CMLP_TANH: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_TANH);
-    case CMLP_SOFTMAX: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_SOFTMAX);
-    default: return NAME(error_loop)(op, a, da, dz, psi, d, d_clipped, CMLP_IDENTITY);
+    case CMLP_RELU: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_RELU);
+    case CMLP_LEAKY_RELU: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_LEAKY_RELU);
+    case CMLP_SIGMOID: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_SIGMOID);
+    case CMLP_TANH: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_TANH);
+    case CMLP_SOFTMAX: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_SOFTMAX);
+    default: return NAME(error_loop)(op, a, da, dz, psi, scale, d, u, CMLP_IDENTITY);
     }
 }
 
 static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REAL *target, REAL scale, REAL psi,
                                       const REAL *in, const REAL *a, REAL *errors, REAL *d) {
-    const ptrdiff_t width = (op->n_out + LANES - 1) / LANES * LANES;
-    REAL *d_clipped = d + width, *da = errors + op->in;
-    const ptrdiff_t count = NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, d, d_clipped);
+    REAL *u = d + (op->n_out + LANES - 1) / LANES * LANES, *da = errors + op->in;
+    const ptrdiff_t count = NAME(error_term)(op, a + op->out, errors + op->out, errors + op->z, psi, scale, d, u);
     const REAL *W = params + op->weights;
     REAL *G = target + op->weights;
     const int in_place = params == target, want_da = op->input_gradient != CMLP_NOT_WANTED;
     if (op->layout == CMLP_ROWS) {
-        if (want_da && in_place)
-            NAME(rows_backward)(op, W, G, scale, in, d, d_clipped, da, 1, 1);
-        else if (want_da)
-            NAME(rows_backward)(op, W, G, scale, in, d, d_clipped, da, 1, 0);
-        else /* W is not read: G may stand for it */
-            NAME(rows_backward)(op, G, G, scale, in, d, d_clipped, da, 0, 1);
-        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
-    } else {
-        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(d_clipped + j, scale * NAME(load)(d_clipped + j));
-        if (want_da && in_place)
-            NAME(columns_backward)(op, W, G, in, d, d_clipped, da, 1, 1);
-        else if (want_da)
-            NAME(columns_backward)(op, W, G, in, d, d_clipped, da, 1, 0);
+        const int32_t *list = NAME(nonzero)(op, a);
+        if (!want_da) /* W is not read: G may stand for it */
+            NAME(rows_backward)(op, G, G, in, d, u, da, NULL, 0, 1, 0);
+        else if (!in_place)
+            NAME(rows_backward)(op, W, G, in, d, u, da, NULL, 1, 0, 0);
+        else if (list)
+            NAME(rows_backward)(op, W, G, in, d, u, da, list, 1, 1, 1);
         else
-            NAME(columns_backward)(op, G, G, in, d, d_clipped, da, 0, 1);
+            NAME(rows_backward)(op, W, G, in, d, u, da, NULL, 1, 1, 0);
+    } else {
+        if (want_da && in_place)
+            NAME(columns_backward)(op, W, G, in, d, u, da, 1, 1);
+        else if (want_da)
+            NAME(columns_backward)(op, W, G, in, d, u, da, 1, 0);
+        else
+            NAME(columns_backward)(op, G, G, in, d, u, da, 0, 1);
     }
     if (op->biases >= 0) { /* ∂ℓ/∂b = δ */
         REAL *b = target + op->biases;
-        for (ptrdiff_t j = 0; j < op->n_out; j += LANES)
-            NAME(store)(b + j, NAME(load)(b + j) + NAME(load)(d_clipped + j));
+        for (ptrdiff_t j = 0; j < op->n_out; j += LANES) NAME(store)(b + j, NAME(load)(b + j) + NAME(load)(u + j));
     }
     return count;
+}
+
+/* The same for a narrow layer: δ and u stay in registers. */
+INLINE ptrdiff_t NAME(narrow_backward)(const cmlp_op *op, REAL *params, REAL scale, REAL psi, const REAL *in,
+                                       const REAL *a, REAL *errors) {
+    const ptrdiff_t n_in = op->n_in, n_out = op->n_out, ld = op->ld;
+    const int want_da = op->input_gradient != CMLP_NOT_WANTED, add = op->input_gradient == CMLP_ACCUMULATE;
+    REAL *W = params + op->weights, *da = errors + op->in;
+    VEC d = n_out == 1 ? (VEC){errors[op->out]} : NAME(load_in_16s)(errors + op->out);
+    if (!op->fused) d = NAME(activation_backward)(op->activation, NAME(load)(a + op->out), d, (REAL)op->alpha, 0);
+    d = (VEC)((IVEC)d & NAME(first_lanes)(n_out));
+    const IVEC above = d > psi, below = d < -psi;
+    const uint64_t clipped = NAME(bits)(above | below);
+    VEC u = d;
+    if (clipped) u = NAME(select)(above, NAME(broadcast)(psi), NAME(select)(below, NAME(broadcast)(-psi), d));
+    u *= scale;
+    NAME(store_first)(errors + op->z, d, n_out);
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n_in; i += 4, W += 4 * ld) {
+        const VEC w0 = NAME(load)(W), w1 = NAME(load)(W + ld), w2 = NAME(load)(W + 2 * ld), w3 = NAME(load)(W + 3 * ld);
+        const VEC products[4] = {w0 * d, w1 * d, w2 * d, w3 * d};
+        if (want_da) NAME(store_four_sums)(da + i, products, add);
+        NAME(store)(W, w0 + in[i] * u);
+        NAME(store)(W + ld, w1 + in[i + 1] * u);
+        NAME(store)(W + 2 * ld, w2 + in[i + 2] * u);
+        NAME(store)(W + 3 * ld, w3 + in[i + 3] * u);
+    }
+    for (; i < n_in; i++, W += ld) {
+        const VEC w = NAME(load)(W);
+        if (want_da) da[i] = NAME(sum)(w * d) + (add ? da[i] : 0);
+        NAME(store)(W, w + in[i] * u);
+    }
+    if (op->biases >= 0) NAME(store)(params + op->biases, NAME(load)(params + op->biases) + u);
+    return clipped ? (ptrdiff_t)__builtin_popcountll(clipped) : 0;
 }
 
 static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *target, double scale, double clip_delta,
@@ -336,12 +483,14 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
     REAL *error = errors, *d = scratch;
     if (op->kind == CMLP_DENSE) {
         const REAL *in = op->in < 0 ? (const REAL *)x : a + op->in;
+        if (params == target && NAME(is_narrow)(op) && (op->fused || op->activation != CMLP_SOFTMAX))
+            return NAME(narrow_backward)(op, target, (REAL)scale, (REAL)clip_delta, in, a, error);
         return NAME(dense_backward)(op, params, target, (REAL)scale, (REAL)clip_delta, in, a, error, d);
     }
     if (op->input_gradient == CMLP_NOT_WANTED) return 0;
     const REAL *d_in = error + op->out;
     if (op->kind == CMLP_ACTIVATION) { /* nothing to update, so nothing to clip */
-        NAME(error_term)(op, a + op->out, d_in, d, INFINITY, d, d + (op->n_out + LANES - 1) / LANES * LANES);
+        NAME(error_term)(op, a + op->out, d_in, d, INFINITY, 1, d, d + (op->n_out + LANES - 1) / LANES * LANES);
         d_in = d;
     }
     REAL *da = error + op->in;

@@ -38,6 +38,8 @@ typedef struct {
     ptrdiff_t in;                  /* slice (n_in,), or -1: the network's input x */
     ptrdiff_t z;                   /* slice (n_out,): the net input; equal to `out` when f is the identity */
     ptrdiff_t out;                 /* slice (n_out,): the activation */
+    ptrdiff_t nonzero_in;          /* int32 (1 + n_in,): how many of `in` are not 0, and which; or -1: use all */
+    ptrdiff_t nonzero_out;         /* the same to be written for `out`; or -1 */
     ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
     ptrdiff_t delta;               /* a dense operation's padded slice of a batch's deltas */
     double alpha;                  /* slope of leaky_relu at z <= 0 */

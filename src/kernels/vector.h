@@ -41,9 +41,52 @@ INLINE void NAME(store_first)(REAL *p, VEC v, ptrdiff_t m) {
 
 /* The same for memory that is not ours (x, y): touches exactly m elements. */
 INLINE VEC NAME(load_exactly)(const REAL *p, ptrdiff_t m) {
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
-    for (ptrdiff_t i = 0; i < m && i < LANES; i++) lanes[i] = p[i];
-    return NAME(load)(lanes);
+    VEC v = {0};
+#pragma GCC unroll 16
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        if (i < m) v[i] = p[i];
+    return v;
+}
+
+/* A whole vector by 16-byte loads. */
+INLINE VEC NAME(load_in_16s)(const REAL *p) {
+#define PIECE(k) (*(const NAME(loose16) *)(p + (k) * LANES / (VECTOR_BYTES / 16)))
+#if VECTOR_BYTES == 16
+    return PIECE(0);
+#elif VECTOR_BYTES == 32 && DOUBLE_PRECISION
+    return __builtin_shufflevector(PIECE(0), PIECE(1), 0, 1, 2, 3);
+#elif VECTOR_BYTES == 32
+    return __builtin_shufflevector(PIECE(0), PIECE(1), 0, 1, 2, 3, 4, 5, 6, 7);
+#elif DOUBLE_PRECISION
+    return __builtin_shufflevector(__builtin_shufflevector(PIECE(0), PIECE(1), 0, 1, 2, 3),
+                                   __builtin_shufflevector(PIECE(2), PIECE(3), 0, 1, 2, 3), 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return __builtin_shufflevector(__builtin_shufflevector(PIECE(0), PIECE(1), 0, 1, 2, 3, 4, 5, 6, 7),
+                                   __builtin_shufflevector(PIECE(2), PIECE(3), 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4,
+                                   5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#endif
+#undef PIECE
+}
+
+/* Bit i: whether lane i of a mask is set. */
+INLINE uint64_t NAME(bits)(IVEC mask) {
+#if VECTOR_BYTES == 32 && DOUBLE_PRECISION
+    return (uint64_t)__builtin_ia32_movmskpd256((VEC)mask);
+#elif VECTOR_BYTES == 32
+    return (uint64_t)__builtin_ia32_movmskps256((VEC)mask);
+#elif VECTOR_BYTES == 64 && DOUBLE_PRECISION
+    const VEC v = (VEC)mask;
+    return (uint64_t)__builtin_ia32_movmskpd256(__builtin_shufflevector(v, v, 0, 1, 2, 3)) |
+           (uint64_t)__builtin_ia32_movmskpd256(__builtin_shufflevector(v, v, 4, 5, 6, 7)) << 4;
+#elif VECTOR_BYTES == 64
+    const VEC v = (VEC)mask;
+    return (uint64_t)__builtin_ia32_movmskps256(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)) |
+           (uint64_t)__builtin_ia32_movmskps256(__builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)) << 8;
+#else
+    uint64_t set = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++) set |= (uint64_t)(mask[i] & 1) << i;
+    return set;
+#endif
 }
 
 /* v folded to 16 bytes by adding halves. */
