@@ -31,7 +31,7 @@ _STEP_TOLERANCE = 1e-8  # of a line search, relative to the longest step
 def import_optimize() -> Any:
     """Return scipy.optimize, or say how to get it."""
     try:
-        import scipy.optimize  # type: ignore[import-untyped]
+        import scipy.optimize
     except ModuleNotFoundError as error:
         raise ImportError("LBFGS and exact line searches need SciPy: pip install 'cmlp[scipy]'") from error
     return scipy.optimize

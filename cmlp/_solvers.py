@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._core import first_nonfinite
 from cmlp._run import Pass, Run, Samples, check_threads, make_update
-from cmlp.optimizers import SGD, Adam, Optimizer
+from cmlp.optimizers import SGD, Adam, Optimizer, SteppingOptimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,12 +66,19 @@ def optimizer_of(estimator: Any) -> Optimizer:
     return SGD(rate, momentum, nesterov, l1=l1, max_norm=max_norm)
 
 
+def learning_rate(network: Network) -> float:
+    """Return the learning rate that `set_rate` or the start has set."""
+    assert isinstance(network.optimizer, SteppingOptimizer)
+    return float(network.optimizer.schedule.rates(0, 1, 0)[0])
+
+
 def set_rate(network: Network, rate: float) -> None:
     """Go on at another constant learning rate, with scikit-learn's momentum v' = μ v' - γ g.
 
     The core keeps v = μ v + g and steps by -γ v, so that v' = -γ v: v' stays as it is if v shrinks as γ grows.
     """
-    before = network.optimizer.schedule.rates(0, 1, 0)[0]
+    before = learning_rate(network)
+    assert isinstance(network.optimizer, SteppingOptimizer)
     network._optimizer = replace(network.optimizer, learning_rate=rate)
     if "velocity" in network._state:
         network._state["velocity"] *= before / rate
@@ -273,6 +280,7 @@ def _record(estimator: Any, network: Network, loss: float, n_samples: int, held_
     if estimator.verbose:
         print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
     score = record_validation(estimator, held_out)
+    network.optimizer.observe(network._memory, loss if held_out is None else estimator.validation_loss_curve_[-1])
     if not estimator.early_stopping:
         better = not loss > estimator.best_loss_ - estimator.tol
         if loss < estimator.best_loss_:
@@ -314,7 +322,7 @@ def _stops(estimator: Any, network: Network) -> bool:
     text = (
         f"{monitored} not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
     )
-    rate = float(network.optimizer.schedule.rates(0, 1, 0)[0])
+    rate = learning_rate(network)
     goes_on = rule == "adaptive" and rate > SMALLEST_RATE
     if goes_on:
         set_rate(network, rate / 5)

@@ -34,7 +34,6 @@ These take all samples at once:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -67,7 +66,11 @@ class Optimizer:
     """
 
     full_batch: ClassVar[bool] = False
-    averaging: ClassVar[Any] = None
+
+    @property
+    def averaging(self) -> EMA | SWA | None:
+        """What the network's weights are: the average of those that the steps have gone through, or None."""
+        return None
 
     def _store(self, **checked: object) -> None:
         """Set checked fields: the way past frozen=True, for __post_init__ only."""

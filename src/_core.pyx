@@ -16,8 +16,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ADAM, CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
-    CMLP_MOST_STATES, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
+    CMLP_ADAM, CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE,
+    CMLP_HINGE, CMLP_MOST_STATES, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
     cmlp_barrier, cmlp_highest_level, cmlp_kernels, cmlp_mask_key, cmlp_network, cmlp_op, cmlp_run_team, cmlp_step,
     cmlp_table, cmlp_wait_for_team,
 )
@@ -250,7 +250,8 @@ cdef class Program:
         (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; state: the
         optimiser's arrays, each like params; last_loss (1,): Σ s_c ℓ_c of the last batch, read and written; gradient:
         None if `update.is_plain`; workspace: for min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are
-        divided among threads. average: follows the parameters, if not None. With the rule CMLP_NO_STEP nothing is learnt: `gradient` is that of the last batch.
+        divided among threads. average: follows the parameters, if not None. With the rule CMLP_NO_STEP nothing is
+        learnt: `gradient` is that of the last batch.
 
         Returns
         -------

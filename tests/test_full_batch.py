@@ -15,7 +15,7 @@ from helpers.cases import COMPOSITIONS, FLOATS, flat, relative_error, samples_fo
 import cmlp
 from cmlp import LBFGS, SGD, GradientDescent, reference
 from cmlp.layers import dense_layers
-from cmlp.losses import LOSSES
+from cmlp.losses import LOSSES, NATURAL_OUTPUT
 
 EXACT = GradientDescent(line_search="exact")
 
@@ -52,8 +52,7 @@ class Reference:
 
 
 def lbfgs_problem(loss, dtype="float64", n=30):
-    outputs = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
-    net = cmlp.MLP([5, 7, 3], activation=["tanh", outputs.get(loss, "identity")], loss=loss, dtype=dtype, seed=0)
+    net = cmlp.MLP([5, 7, 3], activation=["tanh", NATURAL_OUTPUT[loss]], loss=loss, dtype=dtype, seed=0)
     return net, *samples_for(loss, np.random.default_rng(1), n, 5, 3, dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_rules_take_clipped_gradients(rule):
     optimizer = RULES[rule]
     options = {"epochs": 2, "batch_size": 8, **clipping}
     weights, biases, _ = reference_train(net, X, y, optimizer=optimizer, learning_rate=0.03, **options)
-    net.fit(X, y, optimizer=type(optimizer)(**{**vars(optimizer), "learning_rate": 0.03}), order="given", **options)
+    net.fit(X, y, optimizer=replace(optimizer, learning_rate=0.03), order="given", **options)
     assert relative_error((*net.weights, *net.biases), (*weights, *biases)) < 1e-10
 
 

@@ -435,8 +435,8 @@ INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, co
 /* δ = J_fᵀ ∂ℓ/∂a into the error buffer and, padded with zeros, into d; scale · δ̃ into u. Returns the number of
  * clipped elements. ∂ℓ/∂a was stored a moment ago in pieces of 16 bytes or single elements: it is loaded in the same
  * pieces, which the processor can hand over from its store buffer. */
-INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *z, const REAL *a, const REAL *da, REAL *dz, REAL psi, REAL scale,
-                                  REAL *d, REAL *u, const int activation) {
+INLINE ptrdiff_t NAME(error_loop)(const cmlp_op *op, const REAL *z, const REAL *a, const REAL *da, REAL *dz, REAL psi,
+                                  REAL scale, REAL *d, REAL *u, const int activation) {
     const ptrdiff_t n = op->n_out;
     const REAL dot = activation == CMLP_SOFTMAX ? NAME(dot)(n, a, da) : 0, alpha = (REAL)op->alpha;
     VEC clipped = {0};
@@ -569,7 +569,8 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
     if (op->input_gradient == CMLP_NOT_WANTED) return 0;
     const REAL *d_in = error + op->out;
     if (op->kind == CMLP_ACTIVATION) { /* nothing to update, so nothing to clip */
-        NAME(error_term)(op, a + op->z, a + op->out, d_in, d, INFINITY, 1, d, d + (op->n_out + LANES - 1) / LANES * LANES);
+        NAME(error_term)(op, a + op->z, a + op->out, d_in, d, INFINITY, 1, d,
+                         d + (op->n_out + LANES - 1) / LANES * LANES);
         d_in = d;
     }
     REAL *da = error + op->in;
