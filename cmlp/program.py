@@ -294,9 +294,10 @@ class Lowering:
         producers = {Slice(op.out, op.n_out): op for op in self.operations if op.activation == relu}
         for op in self.operations:
             producer = producers.get(Slice(op.source, op.n_in))
-            if producer and op.kind == DENSE and op.layout == ROWS and op.n_in * op.n_out >= _LEAST_TO_SKIP_ZEROS:
+            wide = op.kind == DENSE and op.layout == ROWS and op.n_in * op.n_out >= _LEAST_TO_SKIP_ZEROS
+            if producer and wide and op.n_in < 2**16:
                 if producer.nonzero_out < 0:
-                    size = -(-4 * (op.n_in + 1) * self.lanes // ALIGN)  # int32s, in elements
+                    size = -(-2 * (op.n_in + 4) * self.lanes // ALIGN)  # uint16s, in elements
                     producer.nonzero_out = self._new_slice(size).offset
                 op.nonzero_in = producer.nonzero_out
 

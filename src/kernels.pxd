@@ -49,7 +49,7 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t (*batch_errors)(const cmlp_op *, const void *, double, double, ptrdiff_t, const void *, void *,
                                   ptrdiff_t, void *, ptrdiff_t, void *) noexcept nogil
         void (*batch_gradient)(const cmlp_op *, void *, ptrdiff_t, const void *, ptrdiff_t, const void *, ptrdiff_t,
-                               const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
+                               const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int) noexcept nogil
         void (*add_signs)(ptrdiff_t, void *, const void *, double) noexcept nogil
         void (*limit_norms)(const cmlp_op *, void *, double, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil

@@ -188,6 +188,16 @@ cdef void train_in_blocks(const Net *p, char *params, const Samples *s, const Ra
 # there are.
 
 
+# A step, as weights and as biases make it.
+cdef struct Steps:
+    cmlp_step weights, biases
+
+
+# So many inputs of a layer make their step together: few enough that their gradient stays in the second-level cache.
+cdef enum:
+    INPUTS_AT_ONCE = 64
+
+
 # One pass, or one prediction, as all threads of a team see it.
 cdef struct Job:
     const Net *p
@@ -269,19 +279,29 @@ cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t from_row, ptrdiff_t to
             w.scratch + thread * 2 * p.width * p.size)
 
 
-cdef void sum_gradient(Job *job, ptrdiff_t rows, int thread, int n) noexcept nogil:
-    """The thread's inputs of every dense layer: gradient += inᵀ · deltas over all rows."""
+cdef void sum_gradient(Job *job, ptrdiff_t rows, bint first, const Steps *steps, int thread, int n) noexcept nogil:
+    """The thread's inputs of every dense layer: gradient = or += inᵀ · deltas over all rows.
+
+    Their parameters make their step at once, if there are `steps`, while gradient and parameters are in the caches.
+    """
     cdef const Net *p = job.p
     cdef const Workspace *w = job.w
-    cdef ptrdiff_t from_input, to_input
+    cdef const cmlp_op *op
+    cdef ptrdiff_t at, stop, end
     cdef int i
     for i in range(p.n_ops):
-        if p.ops[i].kind == CMLP_DENSE:
-            from_input = share(p.ops[i].n_in, 32, thread, n)
-            to_input = share(p.ops[i].n_in, 32, thread + 1, n)
-            if from_input < to_input:
-                p.k.batch_gradient(&p.ops[i], job.state.gradient, rows, w.x, p.x_stride, w.activations,
-                                   p.n_activations, w.deltas, p.n_deltas, from_input, to_input)
+        op = &p.ops[i]
+        if op.kind != CMLP_DENSE:
+            continue
+        at = share(op.n_in, 32, thread, n)
+        end = share(op.n_in, 32, thread + 1, n)
+        while at < end:
+            stop = end if steps == NULL else min(at + INPUTS_AT_ONCE, end)
+            p.k.batch_gradient(op, job.state.gradient, rows, w.x, p.x_stride, w.activations, p.n_activations, w.deltas,
+                               p.n_deltas, at, stop, not first)
+            if steps != NULL:
+                step_inputs(job, op, steps, at, stop)
+            at = stop
 
 
 cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) noexcept nogil:
@@ -298,20 +318,11 @@ cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) no
     return True
 
 
-cdef void step_slice(Job *job, ptrdiff_t at, ptrdiff_t n, ptrdiff_t t, double decay, int thread,
-                     int n_threads) noexcept nogil:
-    """Step t of the optimiser for the thread's share of n parameters from `at` on."""
-    cdef const Net *p = job.p
+cdef cmlp_step step_settings(const Job *job, ptrdiff_t t, double decay) noexcept nogil:
+    """What step t of the optimiser needs besides gradient and state."""
     cdef const Settings *u = job.u
-    cdef ptrdiff_t first = share(n, 64, thread, n_threads)
-    cdef ptrdiff_t count = share(n, 64, thread + 1, n_threads) - first
-    cdef ptrdiff_t offset = (at + first) * p.size
-    cdef void *state[CMLP_MOST_STATES]
     cdef cmlp_step s = u.step
     cdef double c1, c2
-    cdef int i
-    for i in range(CMLP_MOST_STATES):
-        state[i] = NULL if job.state.vectors[i] == NULL else job.state.vectors[i] + offset
     s.scale = job.scale
     s.rate = rate_at(job.rates, t)
     s.decay = 0.0 if u.decoupled else decay
@@ -323,7 +334,43 @@ cdef void step_slice(Job *job, ptrdiff_t at, ptrdiff_t n, ptrdiff_t t, double de
         s.rate *= c2 / c1
         if not u.eps_hat:
             s.eps *= c2
-    p.k.step(count, &s, job.state.params + offset, job.state.gradient + offset, state)
+    return s
+
+
+cdef Steps steps_of(const Job *job, ptrdiff_t t, double weight) noexcept nogil:
+    """Step t of weights and biases; λ and α, divided by the batch's weight, act on weights alone."""
+    cdef Steps steps
+    steps.weights = step_settings(job, t, job.u.weight_decay + (job.u.alpha / weight if weight > 0.0 else 0.0))
+    steps.biases = step_settings(job, t, 0.0)
+    return steps
+
+
+cdef void step_slice(Job *job, const cmlp_step *s, ptrdiff_t at, ptrdiff_t n) noexcept nogil:
+    """One step of n parameters from `at` on."""
+    cdef void *state[CMLP_MOST_STATES]
+    cdef ptrdiff_t offset = at * job.p.size
+    cdef int i
+    for i in range(CMLP_MOST_STATES):
+        state[i] = NULL if job.state.vectors[i] == NULL else job.state.vectors[i] + offset
+    job.p.k.step(n, s, job.state.params + offset, job.state.gradient + offset, state)
+
+
+cdef void step_share(Job *job, const cmlp_step *s, ptrdiff_t at, ptrdiff_t n, int thread, int n_threads) noexcept nogil:
+    """One step of the thread's share of n parameters from `at` on."""
+    cdef ptrdiff_t first = share(n, 64, thread, n_threads)
+    step_slice(job, s, at + first, share(n, 64, thread + 1, n_threads) - first)
+
+
+cdef void step_inputs(Job *job, const cmlp_op *op, const Steps *steps, ptrdiff_t first, ptrdiff_t stop) noexcept nogil:
+    """One step of a layer's weights from inputs first..stop-1, and with input 0 of its biases."""
+    cdef ptrdiff_t j
+    if op.layout == CMLP_ROWS:
+        step_slice(job, &steps.weights, op.weights + first * op.ld, (stop - first) * op.ld)
+    else:
+        for j in range(op.n_out):
+            step_slice(job, &steps.weights, op.weights + j * op.ld + first, stop - first)
+    if first == 0 and op.biases >= 0:
+        step_slice(job, &steps.biases, op.biases, op.n_out)
 
 
 cdef double batch_weight(const Job *job, ptrdiff_t start, ptrdiff_t stop) noexcept nogil:
@@ -379,12 +426,19 @@ cdef void average_slice(Job *job, ptrdiff_t t, int thread, int n) noexcept nogil
     job.p.k.average(count, job.state.average + first * job.p.size, job.state.params + first * job.p.size, decay)
 
 
+cdef bint steps_at_once(const Settings *u) noexcept nogil:
+    """Whether every parameter may make its step as soon as its own gradient is known."""
+    return (u.clip_value == INFINITY and u.clip_norm == INFINITY and u.l1 == 0.0 and u.step.rule != CMLP_NO_STEP
+            and (u.batch_size > 1 or u.dropout))
+
+
 cdef void step(Job *job, ptrdiff_t t, double weight, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
     """Clips the gradient by value, then by global norm, and takes step t of this call; weight: the batch's."""
     cdef const Net *p = job.p
     cdef const Settings *u = job.u
     cdef const cmlp_op *op
-    cdef double norm, decay = u.weight_decay + (u.alpha / weight if weight > 0.0 else 0.0)
+    cdef Steps steps
+    cdef double norm
     cdef int i
     if u.step.rule == CMLP_NO_STEP:
         return
@@ -395,33 +449,36 @@ cdef void step(Job *job, ptrdiff_t t, double weight, int thread, int n, cmlp_bar
             norm = sqrt(p.k.sum_of_squares(p.n_parameters, job.state.gradient))
             job.scale = u.clip_norm / norm if norm > u.clip_norm else 1.0
         cmlp_wait_for_team(barrier)
-    if decay == 0.0 and u.l1 == 0.0:
-        step_slice(job, 0, p.n_parameters, t, 0.0, thread, n)
-        return
-    for i in range(p.n_ops):  # λ, λ₁ and α act on weights, not on biases
+    steps = steps_of(job, t, weight)
+    for i in range(p.n_ops):
         op = &p.ops[i]
         if op.kind == CMLP_DENSE:
             if u.l1 != 0.0:
                 add_l1(job, op.weights, n_weights(op), thread, n)
-            step_slice(job, op.weights, n_weights(op), t, decay, thread, n)
+            step_share(job, &steps.weights, op.weights, n_weights(op), thread, n)
             if op.biases >= 0:
-                step_slice(job, op.biases, op.n_out, t, 0.0, thread, n)
+                step_share(job, &steps.biases, op.biases, op.n_out, thread, n)
 
 
-cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, double weight, int thread, int n,
+cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t t, double weight, int thread, int n,
                       cmlp_barrier *barrier) noexcept nogil:
-    """The gradient of a batch; False if a loss is not finite. A single sample goes by the kernels for one."""
-    cdef ptrdiff_t rows
+    """The gradient of a batch, and step t if all `steps_at_once`; False if a loss is not finite.
+
+    A single sample goes by the kernels for one.
+    """
+    cdef ptrdiff_t rows, first = start
     cdef double scale = 1.0
+    cdef bint at_once
+    cdef Steps steps
     if job.u.mean:
         scale = 1.0 / weight if weight > 0.0 else 0.0
     if thread == 0:
         job.batch_loss = 0.0
-        memset(job.state.gradient, 0, job.p.n_parameters * job.p.size)
         if job.u.alpha > 0.0:
             job.penalty = penalty(job.p, job.state.params, job.u.alpha)
     if job.u.batch_size == 1 and not job.u.dropout:
         if thread == 0:
+            memset(job.state.gradient, 0, job.p.n_parameters * job.p.size)
             job.losses[0] = learn(job.p, job.state.params, job.state.gradient, scale, job.u.clip_delta, job.s,
                                   sample_at(job.s, start), job.w, &job.n_clipped[0])
         return count_losses(job, start, 1, thread)
@@ -431,7 +488,10 @@ cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, double weight, 
         cmlp_wait_for_team(barrier)
         if not count_losses(job, start, rows, thread):
             return False
-        sum_gradient(job, rows, thread, n)
+        at_once = start + rows == stop and steps_at_once(job.u)
+        if at_once:
+            steps = steps_of(job, t, weight)
+        sum_gradient(job, rows, start == first, &steps if at_once else NULL, thread, n)
         cmlp_wait_for_team(barrier)
         start += rows
     return True
@@ -446,13 +506,14 @@ cdef void train_in_batches(void *context, int thread, int n, cmlp_barrier *barri
         stop = min(start + job.u.batch_size, job.s.n)
         weight = batch_weight(job, start, stop)
         before = job.result.loss if thread == 0 else 0.0
-        if not learn_batch(job, start, stop, weight, thread, n, barrier):
+        if not learn_batch(job, start, stop, t, weight, thread, n, barrier):
             return
         if thread == 0 and job.u.weighted_mean and weight > 0.0:  # its mean loss, once for each of its samples
             job.result.loss = before + (
                 (job.result.loss - before) * job.u.loss_scale + job.penalty) * (stop - start) / weight
-        step(job, t, weight, thread, n, barrier)
-        cmlp_wait_for_team(barrier)
+        if not steps_at_once(job.u):
+            step(job, t, weight, thread, n, barrier)
+            cmlp_wait_for_team(barrier)
         if job.u.max_norm != INFINITY:
             limit_norms(job, thread, n)
             cmlp_wait_for_team(barrier)

@@ -186,21 +186,23 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, doubl
     return count;
 }
 
-/* Inputs from..to-1 of a layer: gradient += inᵀ · deltas, summed in the order of the rows; with input 0, the biases too. */
+/* Inputs from..to-1 of a layer: gradient = or += inᵀ · deltas, summed in the order of the rows; with input 0, the biases too. */
 static void NAME(batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
                                  const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
-                                 ptrdiff_t from, ptrdiff_t to) {
+                                 ptrdiff_t from, ptrdiff_t to, int accumulate) {
     const REAL *in = op->in < 0 ? (const REAL *)x : (const REAL *)activations + op->in;
     const REAL *d = (const REAL *)deltas + op->delta;
     const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride, width = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *G = (REAL *)gradient + op->weights;
     if (op->layout == CMLP_ROWS)
         NAME(product)(to - from, width, rows, in + from, 1, in_stride, d, deltas_stride, NULL, G + from * op->ld,
-                      op->ld, 1);
+                      op->ld, accumulate);
     else
-        NAME(product)(op->n_out, to - from, rows, d, 1, deltas_stride, in + from, in_stride, NULL, G + from, op->ld, 1);
+        NAME(product)(op->n_out, to - from, rows, d, 1, deltas_stride, in + from, in_stride, NULL, G + from, op->ld,
+                      accumulate);
     if (op->biases < 0 || from > 0) return;
     REAL *g = (REAL *)gradient + op->biases;
+    if (!accumulate) memset(g, 0, (size_t)width * sizeof(REAL));
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < width; j += LANES)
             NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d + r * deltas_stride + j));

@@ -136,23 +136,25 @@ INLINE REAL NAME(dot)(ptrdiff_t n, const REAL *p, const REAL *q) {
 
 /* -------------------------------------------------------------------------------------------- dense, forward */
 
-/* list[0] = how many of a (n,) are not 0, list[1..] = which, in order. */
-static void NAME(list_nonzero)(ptrdiff_t n, const REAL *a, int32_t *list) {
-    int32_t *next = list + 1;
-    for (ptrdiff_t start = 0; start < n; start += 64) {
-        uint64_t set = 0;
-        for (ptrdiff_t i = start; i < n && i < start + 64; i += LANES)
-            set |= NAME(bits)(NAME(load_first)(a + i, n - i) != 0) << (i - start);
-        for (; set; set &= set - 1) *next++ = (int32_t)(start + __builtin_ctzll(set));
+/* list[0] = how many of a (n,) are not 0, list[1..] = which, in order; without a branch that depends on a. Writes up to
+ * three entries past the list. */
+static void NAME(list_nonzero)(ptrdiff_t n, const REAL *a, uint16_t *list) {
+    uint16_t *next = list + 1;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        uint64_t set = NAME(bits)(NAME(load_first)(a + i, n - i) != 0);
+        for (ptrdiff_t k = 0; k < LANES; k += 4, set >>= 4) {
+            for (int t = 0; t < 4; t++) next[t] = (uint16_t)(bits_set[set & 15][t] + i + k);
+            next += n_bits_set[set & 15];
+        }
     }
-    list[0] = (int32_t)(next - list - 1);
+    list[0] = (uint16_t)(next - list - 1);
 }
 
 /* z (n_out,) (+)= b + Wᵀ a for a block of R vectors of columns, W (n_in, ld) by rows: the block of z stays in
  * registers, U inputs at a time so that R·U independent sums hide the latency of the multiply-add. `list` (if sparse):
  * the inputs that are not 0. */
 INLINE void NAME(rows_block)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z, ptrdiff_t n_out,
-                             const int32_t *list, const int R, const int U, const int sparse) {
+                             const uint16_t *list, const int R, const int U, const int sparse) {
     const ptrdiff_t ld = op->ld, n = sparse ? list[0] : op->n_in;
     VEC sum[8];
 #pragma GCC unroll 8
@@ -194,7 +196,7 @@ INLINE void NAME(whole_rows)(ptrdiff_t n_out, const REAL *W, const ptrdiff_t *ro
 }
 
 static void NAME(wide_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z,
-                               const int32_t *list) {
+                               const uint16_t *list) {
     const ptrdiff_t n = list ? list[0] : op->n_in, n_out = op->n_out;
     if (!op->accumulate) memset(z, 0, (size_t)n_out * sizeof(REAL));
     for (ptrdiff_t j = 0; b && j < n_out; j += LANES)
@@ -216,7 +218,7 @@ static void NAME(wide_forward)(const cmlp_op *op, const REAL *W, const REAL *b, 
 }
 
 static void NAME(rows_forward)(const cmlp_op *op, const REAL *W, const REAL *b, const REAL *a, REAL *z,
-                               const int32_t *list) {
+                               const uint16_t *list) {
     ptrdiff_t left = op->n_out;
     if (left > 8 * LANES) {
         NAME(wide_forward)(op, W, b, a, z, list);
@@ -281,15 +283,15 @@ static void NAME(columns_forward)(const cmlp_op *op, const REAL *W, const REAL *
 }
 
 /* The list of inputs that are not 0, or NULL if all are to be used. */
-INLINE const int32_t *NAME(nonzero)(const cmlp_op *op, const REAL *activations) {
-    return op->nonzero_in < 0 ? NULL : (const int32_t *)(activations + op->nonzero_in);
+INLINE const uint16_t *NAME(nonzero)(const cmlp_op *op, const REAL *activations) {
+    return op->nonzero_in < 0 ? NULL : (const uint16_t *)(activations + op->nonzero_in);
 }
 
 /* out = f(z), and which of out are not 0, if a later layer wants to know. */
 INLINE void NAME(activate_op)(const cmlp_op *op, const REAL *z, REAL *activations) {
     NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z, activations + op->out);
     if (op->nonzero_out >= 0)
-        NAME(list_nonzero)(op->n_out, activations + op->out, (int32_t *)(activations + op->nonzero_out));
+        NAME(list_nonzero)(op->n_out, activations + op->out, (uint16_t *)(activations + op->nonzero_out));
 }
 
 /* Whether a layer is one vector of units by rows: then no loop over units is needed, which is most of the cost of small
@@ -366,7 +368,7 @@ INLINE void NAME(few_rows)(ptrdiff_t n_out, const REAL *W, REAL *G, const ptrdif
  * per-sample update). δ and u = scale δ̃ end in zeros up to ld. `list` (if sparse): the inputs that are not 0. Nothing
  * changes in the rows of the others, and what reads their da_i multiplies it by f' = 0. */
 INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *W, REAL *G, const REAL *a, const REAL *d, const REAL *u,
-                                REAL *da, const int32_t *list, const int want_da, const int in_place,
+                                REAL *da, const uint16_t *list, const int want_da, const int in_place,
                                 const int sparse) {
     const int add = op->input_gradient == CMLP_ACCUMULATE;
     const ptrdiff_t n = sparse ? list[0] : op->n_in, n_out = op->n_out, ld = op->ld;
@@ -487,7 +489,7 @@ static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REA
     REAL *G = target + op->weights;
     const int in_place = params == target, want_da = op->input_gradient != CMLP_NOT_WANTED;
     if (op->layout == CMLP_ROWS) {
-        const int32_t *list = NAME(nonzero)(op, a);
+        const uint16_t *list = NAME(nonzero)(op, a);
         if (!want_da) /* W is not read: G may stand for it */
             NAME(rows_backward)(op, G, G, in, d, u, da, NULL, 0, 1, 0);
         else if (!in_place)

@@ -13,6 +13,11 @@
 #define CMLP_CAT(a, b) CMLP_CAT_(a, b)
 #define NAME(name) CMLP_CAT(name, SUFFIX)
 
+/* Which of four bits are set, in order, and how many. */
+static const uint16_t bits_set[16][4] = {{0}, {0},    {1},    {0, 1},    {2},    {0, 2},    {1, 2},    {0, 1, 2},
+                                         {3}, {0, 3}, {1, 3}, {0, 1, 3}, {2, 3}, {0, 2, 3}, {1, 2, 3}, {0, 1, 2, 3}};
+static const unsigned char n_bits_set[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
+
 /* Baseline: 16-byte vectors, which every x86-64 (SSE2) and AArch64 (NEON) has. */
 #define VECTOR_BYTES 16
 #define DOUBLE_PRECISION 0

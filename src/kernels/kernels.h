@@ -67,7 +67,7 @@ typedef struct {
     ptrdiff_t in;                  /* slice (n_in,), or -1: the network's input x */
     ptrdiff_t z;                   /* slice (n_out,): the net input; equal to `out` when f is the identity */
     ptrdiff_t out;                 /* slice (n_out,): the activation */
-    ptrdiff_t nonzero_in;          /* int32 (1 + n_in,): how many of `in` are not 0, and which; or -1: use all */
+    ptrdiff_t nonzero_in;          /* uint16 (1 + n_in + 3,): how many of `in` are not 0, and which; or -1: use all */
     ptrdiff_t nonzero_out;         /* the same to be written for `out`; or -1 */
     ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
     ptrdiff_t delta;               /* a dense operation's padded slice of a batch's deltas */
@@ -158,13 +158,13 @@ typedef struct {
 
     /* Backward for these rows, in two parts that can be divided among threads: by rows, the errors and
      * scale · δ̃ into deltas (returns how many elements were clipped; scratch: two padded vectors as wide as the widest
-     * layer); by inputs from..to-1 of a dense layer, gradient += inᵀ · deltas. */
+     * layer); by inputs from..to-1 of a dense layer, gradient = or += inᵀ · deltas. */
     ptrdiff_t (*batch_errors)(const cmlp_op *op, const void *params, double scale, double clip_delta, ptrdiff_t rows,
                               const void *activations, void *errors, ptrdiff_t stride, void *deltas,
                               ptrdiff_t deltas_stride, void *scratch);
     void (*batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
                            const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
-                           ptrdiff_t from, ptrdiff_t to);
+                           ptrdiff_t from, ptrdiff_t to, int accumulate);
 
     /* g ← g + scale · sign(w), a subgradient of scale ‖w‖₁. */
     void (*add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale);
