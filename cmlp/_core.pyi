@@ -108,6 +108,7 @@ class Program:
         workspace: _Real,
         n_threads: int = 1,
         average: _Real | None = None,
+        check_x: bool = False,
     ) -> tuple[float, int, int]: ...
     def gradients(
         self,

@@ -175,8 +175,13 @@ class Run:
         self._saved: list[NDArray[Any]] = []
         self._saved_steps, self._saved_memory = 0, dict(network._memory)
 
-    def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
-        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
+    def learn(
+        self, order: NDArray[np.int64] | None = None, deadline: float = math.inf, *, check_x: bool = False
+    ) -> Pass:
+        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter).
+
+        With `check_x`, an update that is plain stops at rows of X that are not finite.
+        """
         network, batch = self.network, self.update.batch_size
         averaging = network.optimizer.averaging
         if averaging is not None and network.n_steps == 0:
@@ -216,6 +221,7 @@ class Run:
                     self._workspace,
                     n_threads,
                     network._parameters if isinstance(averaging, EMA) else None,
+                    check_x,
                 )
             finally:
                 if isinstance(averaging, SWA) and network.n_epochs <= averaging.start:  # there is no average yet

@@ -19,7 +19,13 @@ ORDERS = ("given", "shuffle", "replacement")
 
 
 def check_inputs(
-    X: ArrayLike, n_features: int, dtype: np.dtype[Any], name: str = "X", *, allow_nan: bool = False
+    X: ArrayLike,
+    n_features: int,
+    dtype: np.dtype[Any],
+    name: str = "X",
+    *,
+    allow_nan: bool = False,
+    checked_later: bool = False,
 ) -> NDArray[Any]:
     """Return inputs as the core wants them: one row per sample, finite, C-contiguous.
 
@@ -35,6 +41,8 @@ def check_inputs(
         What it is called, for messages.
     allow_nan : bool, default False
         Whether NaN is let through.
+    checked_later : bool, default False
+        Whether an array that fits as it is may pass without a look at its entries.
 
     Returns
     -------
@@ -64,6 +72,8 @@ def check_inputs(
     if array.shape[1] != n_features:
         todo = f": it looks transposed, try {name}.T" if array.shape[0] == n_features else ""
         raise ValueError(f"{name} has {array.shape[1]} columns, expected {n_features}, one per input{todo}")
+    if checked_later and fitted(array, dtype) is array:
+        return array
     return _without_infinities(array, dtype, name) if allow_nan else finite_array(array, dtype, name)
 
 

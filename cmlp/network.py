@@ -496,9 +496,11 @@ class Network:
         )
         return gradient, scale * loss
 
-    def _check_samples(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Samples:
+    def _check_samples(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, X_later: bool = False
+    ) -> Samples:
         """Return checked samples, without a copy of what fits; not yet on the scale that the layers want."""
-        X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")
+        X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=self.missing == "mean", checked_later=X_later)
         y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
         weights = check_weights(sample_weight, len(X))
         return Samples(X, labels=y, weights=weights) if y.dtype.kind == "i" else Samples(X, y, weights=weights)

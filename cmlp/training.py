@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cmlp._checks import check_count, check_name, check_number, numeric_array, shown
+from cmlp._checks import check_count, check_name, check_number, finite_array, numeric_array, shown
+from cmlp._core import first_nonfinite
 from cmlp._full_batch import Objective, import_optimize, search
 from cmlp._run import Pass, Run, Samples, check_threads, make_update
 from cmlp.averaging import SWA
@@ -204,9 +205,11 @@ def fit(
     >>> history.validation_accuracy[-1] > 0.9
     True
     """
-    samples = self._check_samples(X, y, sample_weight)
     epochs = check_count(epochs, "epochs")
     check_name(order, ORDERS, "order")
+    # A large X costs as much to look through as to learn from: where the first epoch sees all rows, it checks them.
+    every_row = order != "replacement" and not self._scaling.needed and not isinstance(validation, (int, float))
+    samples = self._check_samples(X, y, sample_weight, X_later=every_row)
     monitor = _Monitor(tol, patience, restore_best)
     grad_tol = None if grad_tol is None else check_number(grad_tol, "grad_tol", minimum=0)
     deadline = math.inf if max_seconds is None else check_number(max_seconds, "max_seconds", above=0)
@@ -225,6 +228,9 @@ def fit(
         if not self._scaling.count.any():  # the first samples of all decide about the scale
             self._scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
         samples, held_out = self._scaled(samples), None if held_out is None else self._scaled(held_out)
+    check_x = every_row and update.is_plain
+    if every_row and not check_x:
+        finite_array(samples.X, self.dtype, "X")
     if optimizer is not None:
         self._set_optimizer(new_optimizer)
 
@@ -265,7 +271,10 @@ def fit(
             visits = None if new_optimizer.full_batch else sample_order(order, n_kept, self._rng)
             if kept is not None:
                 visits = kept if visits is None else kept[visits]
-            result = run.learn(visits, deadline)
+            result = run.learn(visits, deadline, check_x=check_x and not history.loss)
+            if result.bad is not None and check_x and first_nonfinite(samples.X) >= 0:
+                run.restore_state()
+                finite_array(samples.X, self.dtype, "X")
             _raise_if_diverged(run, result, epoch, history)
             run.average_epoch()
             if end_epoch(result):

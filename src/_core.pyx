@@ -243,15 +243,17 @@ cdef class Program:
     def train(self, floating[::1] params, const floating[:, ::1] X, const floating[:, ::1] Y,
               const int64_t[::1] labels, const int64_t[::1] order, const double[::1] weights,
               const double[::1] rates, ptrdiff_t first_step, Update update, tuple state, double[::1] last_loss,
-              floating[::1] gradient, floating[::1] workspace, int n_threads=1, floating[::1] average=None):
+              floating[::1] gradient, floating[::1] workspace, int n_threads=1, floating[::1] average=None,
+              bint check_x=False):
         """One epoch, or one chunk of it, in place.
 
         Y (M, n_outputs) or labels (M,), the other None; order: indices to visit, or None for 0..M-1; weights
         (M,) or None; rates: one learning rate per step, or a single one; first_step: steps made before; state: the
         optimiser's arrays, each like params; last_loss (1,): Σ s_c ℓ_c of the last batch, read and written; gradient:
         None if `update.is_plain`; workspace: for min(batch_size, n_threads · ROWS_AT_ONCE) rows. Only batches are
-        divided among threads. average: follows the parameters, if not None. With the rule CMLP_NO_STEP nothing is
-        learnt: `gradient` is that of the last batch.
+        divided among threads. average: follows the parameters, if not None. check_x: if `update.is_plain`, stop at an x
+        with NaN or infinity before learning from it. With the rule CMLP_NO_STEP nothing is learnt: `gradient` is that
+        of the last batch.
 
         Returns
         -------
@@ -282,6 +284,7 @@ cdef class Program:
             job.state.vectors[i] = <char *> cnp.PyArray_DATA(vector)
         job.result.bad = -1
         set_samples(&s, X, Y, labels, weights)
+        s.check_x = check_x
         if order is not None:
             s.order = &order[0]
             s.n = order.shape[0]

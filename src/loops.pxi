@@ -32,6 +32,7 @@ cdef struct Samples:
     const int64_t *order
     const double *weights
     ptrdiff_t n
+    bint check_x  # plain per-sample SGD looks for NaN and infinities in x before it learns from it
 
 
 # γ_t: one rate per step, or a single one; first_step: steps made before.
@@ -139,6 +140,9 @@ cdef void train_plainly(const Net *p, char *params, const Samples *s, const Rate
     cdef double loss
     for t in range(s.n):
         c = sample_at(s, t)
+        if s.check_x and p.k.first_nonfinite(p.n_inputs, s.X + c * p.n_inputs * p.size) >= 0:
+            result.bad = t
+            break
         loss = learn(p, params, params, -rate_at(rates, t), u.clip_delta, s, c, w, &result.n_clipped)
         if not isfinite(loss):
             result.bad = t
@@ -159,6 +163,9 @@ cdef void train_in_blocks(const Net *p, char *params, const Samples *s, const Ra
         count = min(<ptrdiff_t> CMLP_BLOCK, s.n - start)
         for t in range(CMLP_BLOCK):  # a short last block repeats its last sample, with updates of 0
             next[t] = s.X + sample_at(s, start + min(t, count - 1)) * p.n_inputs * p.size
+            if s.check_x and p.k.first_nonfinite(p.n_inputs, next[t]) >= 0:
+                result.bad = start + t
+                return
         p.k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram)
         memset(w.updates, 0, CMLP_BLOCK * p.width * p.size)
         for t in range(count):
