@@ -40,7 +40,7 @@ def run(quick: bool) -> Report:
     ]
     report.notes += [
         "A plain implementation was once recorded at 189 s and 199 s, C = 129 and 136 ns.",
-        "cmlp's time is that of the whole fit, with its check that X is finite, which reads X once more.",
+        "cmlp's time is that of the whole fit, with its check that X is finite, made as the first epoch reads it.",
         "Slow rivals learn from fewer samples (units a run), which the caches may then hold: to their advantage.",
     ]
     report.notes += [f"{name}: {maker.note}" for name, maker in MAKERS.items() if maker.note]

@@ -18,20 +18,20 @@ except ModuleNotFoundError as error:
         "the installed package, or compile the tree in place with `pip install -e .`"
     ) from error
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cmlp import datasets, losses, schedules
-from cmlp.averaging import EMA, SWA
-from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
-from cmlp.mlp import MLP
-from cmlp.network import Gradients, Network, Scores
-from cmlp.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
-from cmlp.persistence import load
-from cmlp.training import DivergenceError, History
-
 if TYPE_CHECKING:
+    from cmlp import datasets, losses, schedules
+    from cmlp.averaging import EMA, SWA
     from cmlp.estimators import MLPClassifier as MLPClassifier
     from cmlp.estimators import MLPRegressor as MLPRegressor
+    from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
+    from cmlp.mlp import MLP
+    from cmlp.network import Gradients, Network, Scores
+    from cmlp.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
+    from cmlp.persistence import load
+    from cmlp.training import DivergenceError, History
 
 __version__ = "0.1.0"
 
@@ -48,19 +48,35 @@ def get_include() -> str:
     return __path__[0]
 
 
-_NEED_SKLEARN = ("MLPClassifier", "MLPRegressor")  # not in __all__: `import *` must do without scikit-learn
+# Public names are imported when they are first used, which keeps `import cmlp` about as fast as `import numpy`
+# (Scientific Python's SPEC 1). Names that are modules stand for themselves.
+_MODULES = {
+    "averaging": ("EMA", "SWA"),
+    "datasets": (),
+    "estimators": ("MLPClassifier", "MLPRegressor"),  # not in __all__: `import *` must do without scikit-learn
+    "layers": ("Activation", "Dense", "Dropout", "Identity", "Layer", "add", "chain", "concatenate"),
+    "losses": (),
+    "mlp": ("MLP",),
+    "network": ("Gradients", "Network", "Scores"),
+    "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "GradientDescent", "RMSprop", "Rprop"),
+    "persistence": ("load",),
+    "schedules": (),
+    "training": ("DivergenceError", "History"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in (*names, module)}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEED_SKLEARN:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
-    from cmlp import estimators
-
-    return getattr(estimators, name)
+    module = import_module(f"cmlp.{_MODULE_OF[name]}")
+    found = module if name == _MODULE_OF[name] else getattr(module, name)
+    globals()[name] = found  # the next time, no search
+    return found
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_NEED_SKLEARN]
+    return sorted({*globals(), *_MODULE_OF})
 
 
 __all__ = [

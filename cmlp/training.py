@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from cmlp.network import Network
 
+_LONG_ROW = 256  # inputs; shorter rows are checked faster all at once
+
 
 class DivergenceError(ArithmeticError):
     """Training left the finite numbers. The network has the parameters of the last good epoch.
@@ -207,9 +209,10 @@ def fit(
     """
     epochs = check_count(epochs, "epochs")
     check_name(order, ORDERS, "order")
-    # A large X costs as much to look through as to learn from: where the first epoch sees all rows, it checks them.
-    every_row = order != "replacement" and not self._scaling.needed and not isinstance(validation, (int, float))
-    samples = self._check_samples(X, y, sample_weight, X_later=every_row)
+    # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
+    sees_all = order != "replacement" and not self._scaling.needed and not isinstance(validation, (int, float))
+    check_later = sees_all and self.n_inputs >= _LONG_ROW
+    samples = self._check_samples(X, y, sample_weight, X_later=check_later)
     monitor = _Monitor(tol, patience, restore_best)
     grad_tol = None if grad_tol is None else check_number(grad_tol, "grad_tol", minimum=0)
     deadline = math.inf if max_seconds is None else check_number(max_seconds, "max_seconds", above=0)
@@ -228,8 +231,8 @@ def fit(
         if not self._scaling.count.any():  # the first samples of all decide about the scale
             self._scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
         samples, held_out = self._scaled(samples), None if held_out is None else self._scaled(held_out)
-    check_x = every_row and update.is_plain
-    if every_row and not check_x:
+    check_x = check_later and update.is_plain
+    if check_later and not check_x:
         finite_array(samples.X, self.dtype, "X")
     if optimizer is not None:
         self._set_optimizer(new_optimizer)
