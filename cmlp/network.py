@@ -664,6 +664,8 @@ class Network:
 
 def _known_kinds() -> dict[str, type[Network]]:
     """Network and the classes that the package derives from it, by name; users' subclasses are saved as these."""
+    import cmlp.mlp  # noqa: F401  # MLP is always known, also to a process that has only loaded networks
+
     kinds: list[type[Network]] = [Network, *Network.__subclasses__()]
     return {kind.__name__: kind for kind in kinds if kind.__module__.startswith("cmlp.")}
 

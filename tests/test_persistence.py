@@ -5,6 +5,8 @@ import pathlib
 import pickle
 import stat
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 
@@ -419,3 +421,12 @@ def test_two_members_of_one_name(saved):
     with zipfile.ZipFile(saved, "a") as archive:
         archive.writestr("weights.0.npy", npy(W0))
     refuse(saved, "same name")
+
+
+def test_a_new_process_loads_an_mlp_before_it_has_used_anything_else(tmp_path):
+    cmlp.MLP([2, 3, 1], seed=0).save(tmp_path / "net")
+    script = "import cmlp, sys; print(cmlp.load(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "net"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "MLP([2, 3, 1], activation='relu', loss='squared_error')\n"
