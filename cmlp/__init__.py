@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cmlp.mlp import MLP
     from cmlp.network import Gradients, Network, Scores
     from cmlp.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
-    from cmlp.persistence import load
+    from cmlp.saving import load
     from cmlp.training import DivergenceError, History
 
 __version__ = "0.1.0"
@@ -59,7 +59,7 @@ _MODULES = {
     "mlp": ("MLP",),
     "network": ("Gradients", "Network", "Scores"),
     "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "GradientDescent", "RMSprop", "Rprop"),
-    "persistence": ("load",),
+    "saving": ("load",),
     "schedules": (),
     "training": ("DivergenceError", "History"),
 }

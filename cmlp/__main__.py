@@ -2,6 +2,6 @@
 
 import sys
 
-from cmlp.cli import main
+from cmlp.cli.main import main
 
 sys.exit(main())

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cmlp._checks import check_name
+from cmlp._base.checks import check_name
 
 #: The id of every activation; the kernels of the compiled core use the same numbers.
 ACTIVATIONS: Final[dict[str, int]] = {

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cmlp._checks import check_count, check_name, check_number, shown
+from cmlp._base.checks import check_count, check_name, check_number, shown
 
 
 @dataclass(frozen=True)

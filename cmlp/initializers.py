@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cmlp._checks import check_count, check_name, finite_array, numeric_array, shown
+from cmlp._base.checks import check_count, check_name, finite_array, numeric_array, shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -1,4 +1,4 @@
-"""Layers: what a network is composed of. They only describe; `cmlp.program` lowers them to operations.
+"""Layers: what a network is composed of. They only describe; `cmlp._engine.program` lowers them to operations.
 
 A model is a composition f_m ∘ … ∘ f_1 (`chain`), a concatenation f ⊕ g (`concatenate`: same input, outputs side by
 side) or a sum f + g (`add`: same input, outputs added; with `Identity` a skip connection), nested at will. The
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cmlp._checks import check_count, check_number, shown
+from cmlp._base.checks import check_count, check_number, shown
 from cmlp.activations import ALPHAS, activation_id, alpha_of
 from cmlp.initializers import check_init
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final
 
-from cmlp._checks import check_name, check_number, shown
+from cmlp._base.checks import check_name, check_number, shown
 from cmlp.activations import activation_id
 
 #: The id of every loss; the kernels of the compiled core use the same numbers.

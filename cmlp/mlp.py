@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from cmlp._checks import check_count, check_number, shown
+from cmlp._base.checks import check_count, check_number, shown
 from cmlp.layers import Dense, Dropout, Layer, chain, dense_layers
 from cmlp.losses import NATURAL_OUTPUT, Loss, loss_name
 from cmlp.network import Network

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp import training
-from cmlp._checks import check_count, check_name, finite_array, numeric_array, shown
+from cmlp._base.checks import check_count, check_name, finite_array, numeric_array, shown
 from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
-from cmlp._run import REDUCTIONS, Samples, available_processors, check_threads
-from cmlp.data import check_inputs, check_row, check_targets, check_weights
+from cmlp._engine.passes import REDUCTIONS, available_processors, check_threads
+from cmlp._engine.program import DENSE, Lowering
+from cmlp._engine.scaling import Scaling
+from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
+from cmlp.data.samples import Samples
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Chain, Dense, Dropout, Layer, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import CLASSIFYING, Loss, loss_from_config, loss_name, loss_to_config
 from cmlp.optimizers import SGD, Optimizer, as_optimizer
-from cmlp.program import DENSE, Lowering
-from cmlp.scaling import Scaling
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -537,7 +538,7 @@ class Network:
         ...     cmlp.load(path)
         MLP([2, 1], loss='squared_error')
         """
-        from cmlp.persistence import save  # which needs this module
+        from cmlp.saving import save  # which needs this module
 
         save(self, path)
 

@@ -40,7 +40,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
-from cmlp._checks import check_count, check_name, check_number, shown
+from cmlp._base.checks import check_count, check_name, check_number, shown
 from cmlp.averaging import EMA, SWA, averaging_from_config, averaging_to_config
 from cmlp.schedules import Constant, Schedule, as_schedule, schedule_from_config
 

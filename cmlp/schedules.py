@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmlp._checks import check_count, check_name, check_number, shown
+from cmlp._base.checks import check_count, check_name, check_number, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

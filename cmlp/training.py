@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cmlp._checks import check_count, check_name, check_number, finite_array, numeric_array, shown
+from cmlp._base.checks import check_count, check_name, check_number, finite_array, numeric_array, shown
 from cmlp._core import first_nonfinite
-from cmlp._full_batch import Objective, import_optimize, search
-from cmlp._run import Pass, Run, Samples, check_threads, make_update
+from cmlp._engine.passes import Pass, Run, check_threads, make_update
+from cmlp._engine.search import Objective, import_optimize, search
 from cmlp.averaging import SWA
-from cmlp.data import ORDERS, check_row, check_targets, sample_order, split_validation
+from cmlp.data.arrays import check_row, check_targets
+from cmlp.data.samples import ORDERS, Samples, sample_order, split_validation
 from cmlp.optimizers import Optimizer, as_optimizer
 
 if TYPE_CHECKING:

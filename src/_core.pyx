@@ -411,7 +411,7 @@ cdef class OneRow:
     cdef public double rate
 
     def __init__(self, Program program, cnp.ndarray parameters, cnp.ndarray workspace, scaling=None):
-        """scaling: the live arrays of a cmlp.scaling.Scaling that standardises, or None."""
+        """scaling: the live arrays of a cmlp._engine.scaling.Scaling that standardises, or None."""
         self.scaling = scaling
         self.before = None if scaling is None else [array.copy() for array in scaling]
         self.mean = self.scale = NULL

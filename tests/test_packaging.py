@@ -17,7 +17,7 @@ import cmlp
 
 MODULES = [
     "cmlp",
-    *(info.name for info in pkgutil.iter_modules(cmlp.__path__, "cmlp.") if info.name != "cmlp.__main__"),
+    *(info.name for info in pkgutil.walk_packages(cmlp.__path__, "cmlp.") if info.name != "cmlp.__main__"),
 ]
 
 
@@ -59,7 +59,8 @@ def test_numpy_is_the_only_requirement():
 
 def test_files_of_the_installed_package():
     folder = Path(cmlp.__file__).parent
-    assert {"py.typed", "_core.pyi", "digits.npz", "digits.txt"} <= {path.name for path in folder.iterdir()}
+    assert {"py.typed", "_core.pyi", "cmlp.h"} <= {path.name for path in folder.iterdir()}
+    assert {"digits.npz", "digits.txt"} <= {path.name for path in (folder / "datasets").iterdir()}
     assert not list(folder.glob("*.pyx")) + list(folder.glob("*.c"))
 
 

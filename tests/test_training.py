@@ -13,7 +13,9 @@ import pytest
 from helpers.cases import flat, reference_train, relative_error, samples_for
 
 import cmlp
-from cmlp import SGD, DivergenceError, _run, schedules
+from cmlp import SGD, DivergenceError, schedules
+from cmlp._engine import passes
+from cmlp.data.samples import split_validation
 
 
 def problem(n_samples=30, loss="squared_error", n_outputs=2, dtype="float64", **options):
@@ -28,7 +30,7 @@ def parameters(net):
 
 def chunks_of_one_batch(monkeypatch):
     """Make the epoch loop look at the clock and at Ctrl-C after every update step."""
-    monkeypatch.setattr(_run, "CHUNK_NANOSECONDS", 1)
+    monkeypatch.setattr(passes, "CHUNK_NANOSECONDS", 1)
 
 
 # ------------------------------------------------------------------------------------------ the record
@@ -283,7 +285,7 @@ def test_a_fraction_holds_out_that_share_with_its_weights():
     s = np.arange(30.0)
     rng = np.random.default_rng(8)
     net._rng = np.random.default_rng(8)
-    _, held_out = cmlp.data.split_validation(30, 0.3, rng)
+    _, held_out = split_validation(30, 0.3, rng)
     history = net.fit(X, y, epochs=2, validation=0.3, sample_weight=s)
     assert len(held_out) == 9
     expected = net.evaluate(X[held_out], y[held_out], sample_weight=s[held_out]).loss

@@ -6,10 +6,10 @@ import numpy as np
 
 import cmlp
 from cmlp import reference
+from cmlp._engine.program import COLUMNS, ROWS, Lowering
 from cmlp.activations import ACTIVATIONS
 from cmlp.layers import Activation, Dense, Identity, add, chain, concatenate
 from cmlp.losses import LOSSES
-from cmlp.program import COLUMNS, ROWS, Lowering
 
 FLOATS = ["float32", "float64"]
 LAYOUTS = {"rows": ROWS, "columns": COLUMNS}

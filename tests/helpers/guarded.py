@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for helpers.cases: pytest'
 
 import cmlp.network
 from cmlp import _core
+from cmlp._engine.program import DENSE
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES
-from cmlp.program import DENSE
 from helpers.cases import BOUNDED_GROWTH, COMPOSITIONS, LAYOUTS, OUTPUTS, LayoutLowering, samples_for
 
 libc = ctypes.CDLL(None, use_errno=True)

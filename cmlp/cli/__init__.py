@@ -1,0 +1,1 @@
+"""The command `cmlp`, one file a subcommand; `main` has the arguments."""

@@ -1,0 +1,125 @@
+"""Checked samples, the one form of data from the check to the kernel; their order; and their split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmlp._base.checks import check_count, check_name, check_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ORDERS = ("given", "shuffle", "replacement")
+
+
+@dataclass
+class Samples:
+    """Checked samples, as the core takes them.
+
+    Attributes
+    ----------
+    X : ndarray, shape (M, n)
+    Y : ndarray, shape (M, n_N), or None
+    labels : ndarray of int64, shape (M,), or None
+        Class indices in place of Y.
+    weights : ndarray of float64, shape (M,), or None
+        s_c; None: all 1.
+    """
+
+    X: NDArray[Any]
+    Y: NDArray[Any] | None = None
+    labels: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Samples:
+        """Select rows by a slice (views) or an index array (copies)."""
+        return Samples(
+            self.X[index],
+            None if self.Y is None else self.Y[index],
+            None if self.labels is None else self.labels[index],
+            None if self.weights is None else self.weights[index],
+        )
+
+    def total_weight(self, visits: NDArray[np.int64] | None = None) -> float:
+        """Return Σ s_c over the samples, or over those visited."""
+        if self.weights is None:
+            return len(self.X) if visits is None else len(visits)
+        return float((self.weights if visits is None else self.weights[visits]).sum())
+
+
+def sample_order(order: str, n_samples: int, rng: np.random.Generator) -> NDArray[np.int64] | None:
+    """Return the order in which an epoch visits the samples.
+
+    Parameters
+    ----------
+    order : {"given", "shuffle", "replacement"}
+        As they are, in a fresh permutation, or drawn with replacement.
+    n_samples : int
+        M, >= 1.
+    rng : numpy.random.Generator
+        Where the order comes from; left untouched by "given".
+
+    Returns
+    -------
+    ndarray of int64, shape (n_samples,), or None for "given"
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the order is unknown or there are no samples.
+
+    Examples
+    --------
+    >>> sorted(sample_order("shuffle", 4, np.random.default_rng(0)).tolist())
+    [0, 1, 2, 3]
+    """
+    check_name(order, ORDERS, "order")
+    n_samples = check_count(n_samples, "n_samples")
+    if order == "given":
+        return None
+    drawn = rng.permutation(n_samples) if order == "shuffle" else rng.integers(n_samples, size=n_samples)
+    return drawn.astype(np.int64, copy=False)
+
+
+def split_validation(
+    n_samples: int, fraction: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split samples at random into those to train on and those to validate on.
+
+    Parameters
+    ----------
+    n_samples : int
+        M, >= 2.
+    fraction : float
+        Share of the samples to validate on, between 0 and 1.
+    rng : numpy.random.Generator
+        Where the choice comes from.
+
+    Returns
+    -------
+    train, validation : ndarray of int64
+        Sorted indices; together 0 ... n_samples - 1, round(fraction * n_samples) of them for validation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the fraction is out of range, or leaves either side empty.
+
+    Examples
+    --------
+    >>> train, validation = split_validation(10, 0.2, np.random.default_rng(0))
+    >>> len(train), len(validation)
+    (8, 2)
+    """
+    fraction = check_number(fraction, "validation", above=0, below=1)
+    n_validation = round(fraction * check_count(n_samples, "n_samples"))
+    if not 0 < n_validation < n_samples:
+        raise ValueError(
+            f"validation={fraction} of {n_samples} samples leaves {n_validation} to validate on and "
+            f"{n_samples - n_validation} to train on, expected at least one each: change it, or give (X, y)"
+        )
+    shuffled = rng.permutation(n_samples).astype(np.int64, copy=False)
+    return np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])
