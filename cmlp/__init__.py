@@ -22,7 +22,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmlp import datasets, losses, schedules
+    from cmlp import activations, datasets, initializers, losses, reference, schedules
+    from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
     from cmlp.averaging import EMA, SWA
     from cmlp.estimators import MLPClassifier as MLPClassifier
     from cmlp.estimators import MLPRegressor as MLPRegressor
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from cmlp.network import Gradients, Network, Scores
     from cmlp.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
     from cmlp.saving import load
-    from cmlp.training import DivergenceError, History
 
 __version__ = "0.1.0"
 
@@ -51,17 +51,21 @@ def get_include() -> str:
 # Public names are imported when they are first used, which keeps `import cmlp` about as fast as `import numpy`
 # (Scientific Python's SPEC 1). Names that are modules stand for themselves.
 _MODULES = {
+    "_engine.history": ("DivergenceError", "History", "TrainingInterrupted"),
+    "activations": (),
     "averaging": ("EMA", "SWA"),
     "datasets": (),
     "estimators": ("MLPClassifier", "MLPRegressor"),  # not in __all__: `import *` must do without scikit-learn
+    "initializers": (),
     "layers": ("Activation", "Dense", "Dropout", "Identity", "Layer", "add", "chain", "concatenate"),
     "losses": (),
-    "mlp": ("MLP",),
-    "network": ("Gradients", "Network", "Scores"),
+    "mlp": ("MLP", "Network"),  # with either of them, both kinds of networks are known
+    "network": ("Gradients", "Scores"),
     "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "GradientDescent", "RMSprop", "Rprop"),
+    "reference": (),
     "saving": ("load",),
     "schedules": (),
-    "training": ("DivergenceError", "History"),
+    "training": (),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in (*names, module)}
 
@@ -101,12 +105,16 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "Scores",
+    "TrainingInterrupted",
+    "activations",
     "add",
     "chain",
     "concatenate",
     "datasets",
     "get_include",
+    "initializers",
     "load",
     "losses",
+    "reference",
     "schedules",
 ]

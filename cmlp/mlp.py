@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cmlp._base.checks import check_count, check_number, shown
+from cmlp._base.hints import named_arguments
 from cmlp.layers import Dense, Dropout, Layer, chain, dense_layers
 from cmlp.losses import NATURAL_OUTPUT, Loss, loss_name
 from cmlp.network import Network
@@ -58,6 +59,7 @@ class MLP(Network):
     array([0, 1, 1, 0])
     """
 
+    @named_arguments
     def __init__(
         self,
         sizes: Sequence[int],
@@ -121,7 +123,7 @@ class MLP(Network):
         shown_fields = [str(self.sizes)]
         if hidden:
             shown_fields.append(f"activation={(hidden[0] if len(set(hidden)) == 1 else hidden)!r}")
-        if last != NATURAL_OUTPUT[self._loss_name]:
+        if last != NATURAL_OUTPUT[self._model.loss_name]:
             shown_fields.append(f"output_activation={last!r}")
         rates = [layer.rate for layer in getattr(self.layers, "layers", ()) if isinstance(layer, Dropout)]
         if rates:

@@ -1,92 +1,60 @@
-"""Networks: parameters in one vector, a compiled program over it, and what can be done with both."""
+"""Networks: the face over a model, with everything that users can ask of it."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
 
 from cmlp import training
-from cmlp._base.checks import check_count, check_name, finite_array, numeric_array, shown
-from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
-from cmlp._engine.passes import REDUCTIONS, available_processors, check_threads
-from cmlp._engine.program import DENSE, Lowering
-from cmlp._engine.scaling import Scaling
-from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
-from cmlp.data.samples import Samples
-from cmlp.initializers import initial_biases, initial_weights
-from cmlp.layers import Chain, Dense, Dropout, Layer, dense_layers, layer_from_config, layer_to_config
-from cmlp.losses import CLASSIFYING, Loss, loss_from_config, loss_name, loss_to_config
-from cmlp.optimizers import SGD, Optimizer, as_optimizer
+from cmlp._base import archive
+from cmlp._base.checks import check_name, finite_array, numeric_array, shown
+from cmlp._base.hints import named_arguments, nearest
+from cmlp._core import embed
+from cmlp._engine.model import Gradients, Model, Scores
+from cmlp._engine.stored import header_of
+from cmlp._engine.update import REDUCTIONS
+from cmlp.data.arrays import check_weights
+from cmlp.layers import Chain, Dense, Dropout, Layer, layer_from_config, layer_to_config
+from cmlp.losses import CLASSIFYING, Loss, loss_from_config, loss_to_config
+from cmlp.optimizers import Optimizer, as_optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
+    from typing import BinaryIO
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-_LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
+    from cmlp.schedules import Schedule
+
+__all__ = ["Gradients", "Network", "Scores"]
+
+_KINDS: dict[str, type[Network]] = {}  # Network and what the package derives from it, by the name in files
+
+# What cannot be set, and what to do instead.
+_FIXED = {
+    "layers": "make a new network of other layers",
+    "loss": "make a new network with loss=..., and copy what was learnt: new.weights = net.weights",
+    "dtype": "make a new network with dtype=..., and copy what was learnt: new.weights = net.weights",
+    "n_inputs": "make a new network",
+    "n_outputs": "make a new network",
+    "n_parameters": "it follows from the layers",
+    "standardize": "make a new network with standardize=...",
+    "missing": "make a new network with missing=...",
+    "input_mean": "it is learnt from the samples",
+    "input_scale": "it is learnt from the samples",
+    "n_steps": "training counts it; net.optimizer = ... starts anew",
+    "n_epochs": "training counts it; net.optimizer = ... starts anew",
+}
 
 
-class Scores(NamedTuple):
-    """What `Network.evaluate` returns.
+class Views(tuple[Any, ...]):
+    """Live views of a network's parameters; the arrays can be written to, the tuple cannot."""
 
-    Attributes
-    ----------
-    loss : float
-        Mean of ℓ over the samples.
-    accuracy : float or None
-        Share of samples whose class is right; None for a loss of values. The class is the arg max for cross_entropy
-        and for classes with hinge; else every output decides, by ŷ > ½ (binary_cross_entropy) or ŷ > 0 (hinge).
-
-    Examples
-    --------
-    >>> Scores(loss=0.25, accuracy=None).loss
-    0.25
-    """
-
-    loss: float
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """What `Network.gradients` returns; one entry a dense layer, k from 0.
-
-    Attributes
-    ----------
-    weights, biases : list of ndarray
-        ∂E/∂W_k (n_in, n_out) and ∂E/∂b_k (n_out,), None for a layer without bias.
-    deltas : list of ndarray, shape (M, n_out)
-        δ_k = ∂ℓ/∂z_k of every sample (times its sample weight).
-    net_inputs, activations : list of ndarray, shape (M, n_out)
-        z_k and a_k of every sample; for a linear layer that is a branch of `add`, the sum that it adds to.
-    loss : float
-        E, the mean or the sum of ℓ.
-
-    Examples
-    --------
-    >>> import cmlp
-    >>> net = cmlp.MLP([1, 2, 1], bias=False, init=[[[1, -1]], [[2], [3]]])
-    >>> g = net.gradients([[1]], [1])  # z_1 = (1, -1), ŷ = 2, δ_2 = 1
-    >>> [z.tolist() for z in g.net_inputs], [d.tolist() for d in g.deltas]
-    ([[[1.0, -1.0]], [[2.0]]], [[[2.0, 0.0]], [[1.0]]])
-    """
-
-    weights: list[NDArray[Any]]
-    biases: list[NDArray[Any] | None]
-    deltas: list[NDArray[Any]]
-    net_inputs: list[NDArray[Any]]
-    activations: list[NDArray[Any]]
-    loss: float
-
-
-def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that start on a cache line, as vector loads like them."""
-    memory = np.zeros(n * dtype.itemsize + ALIGN, np.uint8)
-    start = -memory.ctypes.data % ALIGN
-    return memory[start : start + n * dtype.itemsize].view(dtype)
+    def __setitem__(self, k: SupportsIndex, value: object) -> NoReturn:
+        """Say how to write."""
+        raise TypeError(f"write into the array, net.weights[{k}][...] = W, or set all of them, net.weights = [W, ...]")
 
 
 class Network:
@@ -120,7 +88,13 @@ class Network:
     ----------
     weights, biases : tuple of ndarray
         Live views of W_k (n_in, n_out) and b_k (n_out,), or None without bias, k from 0 in the order of the dense
-        layers: writing to them changes the network.
+        layers: writing to them changes the network. `net.weights = arrays` checks arrays and copies them in.
+    optimizer : Optimizer
+        What training goes on with. Setting it, or `fit(..., optimizer=...)`, starts a new one.
+    learning_rate : float or Schedule
+        Of the optimiser. Setting it keeps moments and counters.
+    layers, n_inputs, n_outputs, loss, dtype, standardize, missing
+        What the network was made from; they stay as they are.
     n_steps, n_epochs : int
         Update steps and epochs made with the present optimiser.
     metadata : dict
@@ -140,6 +114,7 @@ class Network:
     [(4, 8), (8, 4), (4, 1)]
     """
 
+    @named_arguments
     def __init__(
         self,
         layers: Layer,
@@ -152,55 +127,70 @@ class Network:
         standardize: bool = False,
         missing: str = "error",
     ) -> None:
-        if not isinstance(layers, Layer):
-            raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
-        self._loss_name = loss_name(loss)
-        self.layers = layers
-        self.n_inputs = check_count(n_inputs, "n_inputs")
-        self.n_outputs = layers.output_size(self.n_inputs)
-        if self._loss_name == "cross_entropy" and self.n_outputs == 1:
-            raise ValueError(
-                "cross_entropy needs one output per class, and at least 2: for one output use binary_cross_entropy"
-            )
-        self.loss = loss
-        self.dtype = _float_type(dtype)
+        chosen = as_optimizer(optimizer)
+        model = Model(layers, n_inputs, loss=loss, dtype=dtype, seed=seed, standardize=standardize, missing=missing)
+        model.set_optimizer(chosen)
+        model.initialise()
+        self._attach(model)
         self.metadata: dict[str, Any] = {}
-        self._rng = np.random.default_rng(seed)
-        lowering = Lowering(layers, self.n_inputs, loss, self.dtype)
-        self._scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
-        self._operations = lowering.operations
-        self._program = lowering.program()
-        self._parameters = self._new_parameters()
-        buffers = self._scaling.buffers if standardize else None
-        self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), buffers)
-        self.weights, self.biases = self._views(self._parameters)
-        self._set_optimizer(as_optimizer(optimizer))
-        self._initialise()
+
+    def __init_subclass__(cls) -> None:
+        """Let files name the kinds of networks of this package; users' subclasses are saved as these."""
+        if cls.__module__.startswith("cmlp."):
+            _KINDS[cls.__name__] = cls
+
+    def _attach(self, model: Model) -> None:
+        """Become the face of a model."""
+        self._model = model
+        self._one_row = model.one_row  # for predict_one and learn_one, which count every nanosecond
+        self._weights, self._biases = Views(model.weights), Views(model.biases)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set what can be set; a network takes no attribute that would have no effect."""
+        described = getattr(type(self), name, None)
+        if name in _FIXED:
+            raise AttributeError(f"{name} of a network cannot be set: {_FIXED[name]}")
+        own = name.startswith("_") or name == "metadata" or isinstance(described, property)
+        if not own and type(self) in _KINDS.values():  # subclasses may have attributes of their own
+            known = ["biases", "learning_rate", "metadata", "optimizer", "weights"]
+            raise AttributeError(f"a network has no {name} to be set{nearest(name, known)}; known: {', '.join(known)}")
+        super().__setattr__(name, value)
 
     # ------------------------------------------------------------------------------------------- parameters
 
-    def _new_parameters(self) -> NDArray[Any]:
-        """Return a zeroed vector of the parameters' layout."""
-        return _aligned_zeros(self._program.n_parameters, self.dtype)
+    @property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        """Live views of W_k (n_in, n_out). Setting them copies arrays in."""
+        return self._weights
 
-    def _new_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
-        """Return the scratch that one call of the core computes in, for so many samples or as many as go at once."""
-        size = self._program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
-        return _aligned_zeros(size, self.dtype)
+    @weights.setter
+    def weights(self, arrays: Sequence[ArrayLike]) -> None:
+        self._copy_in("weights", self._weights, arrays)
 
-    def _views(self, parameters: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
-        """Return the weights and biases in a vector of the parameters' layout."""
-        dense = [op for op in self._operations if op.kind == DENSE]
-        return (
-            tuple(op.weights_view(parameters) for op in dense),
-            tuple(op.biases_view(parameters) for op in dense),
-        )
+    @property
+    def biases(self) -> tuple[NDArray[Any] | None, ...]:
+        """Live views of b_k (n_out,), None for a layer without. Setting them copies arrays in."""
+        return self._biases
 
-    def _initialise(self) -> None:
-        for layer, W, b in zip(dense_layers(self.layers), self.weights, self.biases, strict=True):
-            W[...] = finite_array(initial_weights(layer.init, self._rng, *W.shape), self.dtype, "init")
-            if b is not None:
-                b[...] = finite_array(initial_biases(layer.bias_init, self._rng, *W.shape), self.dtype, "bias_init")
+    @biases.setter
+    def biases(self, arrays: Sequence[ArrayLike | None]) -> None:
+        self._copy_in("biases", self._biases, arrays)
+
+    def _copy_in(self, name: str, views: tuple[NDArray[Any] | None, ...], arrays: Sequence[ArrayLike | None]) -> None:
+        """Check all arrays, then copy them to the views."""
+        if isinstance(arrays, str) or not hasattr(arrays, "__len__") or len(arrays) != len(views):
+            raise ValueError(f"{name} must be {len(views)} arrays, one per dense layer, not {shown(arrays)}")
+        checked = []
+        for k, (view, given) in enumerate(zip(views, arrays, strict=True)):
+            if (view is None) != (given is None):
+                raise ValueError(f"{name}[{k}] must be {'None: the layer has none' if view is None else 'an array'}")
+            array = np.zeros(0) if view is None or given is None else numeric_array(given, f"{name}[{k}]")
+            if view is not None and array.shape != view.shape:
+                raise ValueError(f"{name}[{k}] has shape {array.shape}, expected {view.shape}")
+            checked.append(finite_array(array, self.dtype, f"{name}[{k}]").copy())
+        for view, array in zip(views, checked, strict=True):
+            if view is not None:
+                view[...] = array
 
     @property
     def n_parameters(self) -> int:
@@ -212,17 +202,52 @@ class Network:
         >>> cmlp.MLP([2, 3, 1]).n_parameters
         13
         """
-        return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
+        return self._model.n_parameters
+
+    @property
+    def layers(self) -> Layer:
+        """What the network computes."""
+        return self._model.layers
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of input features, n."""
+        return self._model.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs, n_N."""
+        return self._model.n_outputs
+
+    @property
+    def loss(self) -> str | Loss:
+        """ℓ, as it was given."""
+        return self._model.loss
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of parameters and computation."""
+        return self._model.dtype
+
+    @property
+    def n_steps(self) -> int:
+        """Update steps made with the present optimiser."""
+        return self._model.n_steps
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs made with the present optimiser."""
+        return self._model.n_epochs
 
     @property
     def standardize(self) -> bool:
         """Whether inputs are standardised."""
-        return self._scaling.standardize
+        return self._model.scaling.standardize
 
     @property
     def missing(self) -> str:
         """What becomes of NaN in X, "error" or "mean"."""
-        return self._scaling.missing
+        return self._model.scaling.missing
 
     @property
     def input_mean(self) -> NDArray[np.float64] | None:
@@ -235,42 +260,43 @@ class Network:
         >>> net.input_mean, net.input_scale
         (array([2., 5.]), array([1., 1.]))
         """
-        return self._scaling.mean.copy() if self._scaling.needed else None
+        scaling = self._model.scaling
+        return scaling.mean.copy() if scaling.needed else None
 
     @property
     def input_scale(self) -> NDArray[np.float64] | None:
         """σ (n_inputs,), as far as it has been learnt; 1 for a constant input. None without `standardize`."""
-        return self._scaling.deviation() if self.standardize else None
+        return self._model.scaling.deviation() if self.standardize else None
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimiser that training goes on with. Setting it, or `fit(..., optimizer=...)`, starts a new one."""
-        return self._optimizer
+        return self._model.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer | str) -> None:
-        self._set_optimizer(as_optimizer(optimizer))
-
-    def _set_optimizer(self, optimizer: Optimizer) -> None:
-        """Take an optimiser and start it from the beginning: t = 0, moments 0."""
-        self._optimizer = optimizer
-        names = (*optimizer.state_names, *(["iterate"] if optimizer.averaging is not None else []))
-        self._state = {name: self._new_parameters() for name in names}
-        for name, value in optimizer.state_start.items():
-            self._state[name][...] = value
-        self._memory = optimizer.memory
-        self.n_steps = self.n_epochs = 0
-        rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
-        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and self.missing == "error"
-        self._one_row.rate = rate if plain else math.nan  # type: ignore[assignment]
+        self._model.set_optimizer(as_optimizer(optimizer))
 
     @property
-    def _drops_out(self) -> bool:
-        return any(op.dropout for op in self._operations)
+    def learning_rate(self) -> float | Schedule:
+        """The optimiser's learning rate. Setting it keeps moments and counters.
 
-    def _dropout_seed(self) -> int | None:
-        """Return a seed for the masks of one training call, or None if no layer drops anything out."""
-        return int(self._rng.integers(2**64, dtype=np.uint64)) if self._drops_out else None
+        Examples
+        --------
+        >>> import cmlp
+        >>> net = cmlp.MLP([1, 1], optimizer=cmlp.Adam(0.1), seed=0).partial_fit([[1]], [2])
+        >>> net.learning_rate = 0.01
+        >>> net.optimizer.learning_rate, net.n_steps
+        (0.01, 1)
+        """
+        rate: float | Schedule | None = getattr(self.optimizer, "learning_rate", None)
+        if rate is None:
+            raise AttributeError(f"{type(self.optimizer).__name__} has no learning rate")
+        return rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        self._model.set_learning_rate(rate)
 
     # --------------------------------------------------------------------------------------------- training
 
@@ -301,14 +327,7 @@ class Network:
         >>> net.predict([[0, 0], [0, 1], [1, 0], [1, 1]]).round(3).ravel()
         array([0., 0., 0., 1.], dtype=float32)
         """
-        X = self._check_inputs(X)
-        wanted = check_threads(n_threads)
-        if wanted is None:
-            wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
-        threads = min(wanted, -(-len(X) // ROWS_AT_ONCE))
-        out = np.empty((len(X), self.n_outputs), self.dtype)
-        self._program.predict(self._parameters, X, out, self._new_workspace(len(X), threads), threads)
-        return out
+        return self._model.predict(self._model.inputs(X), n_threads)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
         """Return the outputs ŷ for one sample.
@@ -328,12 +347,7 @@ class Network:
         array([0.], dtype=float32)
         """
         fast = self._one_row.predict(x)
-        if fast is not None:
-            return fast
-        row = self._check_row(x)
-        out = np.empty(self.n_outputs, self.dtype)
-        self._program.predict(self._parameters, row[None], out[None], self._new_workspace(1))
-        return out
+        return fast if fast is not None else self._model.predict(self._model.row(x))[0]
 
     def predict_class(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return class indices: arg max over the outputs, or ŷ > ½ (hinge: ŷ > 0) for a single output.
@@ -358,9 +372,9 @@ class Network:
         >>> net.predict_class([[0, 1], [1, 1]])
         array([0, 1])
         """
-        if self._loss_name not in CLASSIFYING:
+        if self._model.loss_name not in CLASSIFYING:
             raise ValueError(f"a network with loss={self.loss!r} predicts values, not classes: use predict(X)")
-        outputs, border = self.predict(X), 0.0 if self._loss_name == "hinge" else 0.5
+        outputs, border = self.predict(X), 0.0 if self._model.loss_name == "hinge" else 0.5
         return np.asarray(outputs[:, 0] > border if self.n_outputs == 1 else outputs.argmax(axis=1), np.int64)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Scores:
@@ -385,14 +399,8 @@ class Network:
         >>> cmlp.MLP([2, 1], init="zeros", bias_init="zeros").evaluate([[1, 2]], [3])
         Scores(loss=4.5, accuracy=None)
         """
-        return self._evaluate(self._scaled(self._check_samples(X, y, sample_weight)))
-
-    def _evaluate(self, samples: Samples) -> Scores:
-        loss, correct = self._program.evaluate(
-            self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace(len(samples.X))
-        )
-        total = samples.total_weight()
-        return Scores(loss / total, correct / total if self._loss_name in CLASSIFYING else None)
+        model = self._model
+        return model.evaluate(model.scaled(model.check_samples(X, y, sample_weight)))
 
     # ------------------------------------------------------------------------------------------ inside views
 
@@ -417,12 +425,7 @@ class Network:
         [[3.0, -2.0], [3.0, 0.0], [3.0]]
         """
         single = numeric_array(x, "x").ndim == 1
-        X = self._check_row(x)[None] if single else self._check_inputs(x, "x")
-        buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
-        self._program.forward(self._parameters, X, buffer)
-        shown_operations = (op for op in self._operations if not op.dropout)
-        slices = dict.fromkeys((op.out, op.n_out) for op in shown_operations)  # each once: sums add in place
-        values = [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
+        values = self._model.forward(self._model.row(x) if single else self._model.inputs(x, "x"))
         return [a[0] for a in values] if single else values
 
     def gradients(
@@ -434,9 +437,9 @@ class Network:
 
         Parameters
         ----------
-        X : array-like, shape (M, n_inputs)
+        X : array-like, shape (M, n_inputs) or (n_inputs,)
         y : array-like
-            Targets as in `fit`.
+            Targets as in `fit`; of one sample (n_inputs,) as in `learn_one`.
         sample_weight : array-like, shape (M,), optional
             s_c, multiplies ℓ of sample c.
         reduction : {"mean", "sum"}, default "mean"
@@ -454,80 +457,24 @@ class Network:
         >>> g.loss, g.deltas[0].item(), g.weights[0].item()  # ŷ - y = 1; ∂ℓ/∂W = x δ
         (0.5, 1.0, 3.0)
         """
-        samples = self._scaled(self._check_samples(X, y, sample_weight))
+        model, single = self._model, numeric_array(X, "X").ndim == 1
+        if single:
+            samples = model.check_sample(X, y)
+            samples.weights = None if sample_weight is None else check_weights([sample_weight], 1)
+        else:
+            samples = model.check_samples(X, y, sample_weight)
         mean = check_name(reduction, REDUCTIONS, "reduction") == "mean"
-        return self._gradients(samples, 1 / len(samples.X) if mean else 1.0)
-
-    def _gradients(self, samples: Samples, scale: float) -> Gradients:
-        """Return all about the gradient of scale · Σ s_c ℓ_c."""
-        shape = (len(samples.X), self._program.n_activations)
-        values, errors = np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
-        gradient, loss = self._gradient(samples, scale, values, errors)
-        dense = [op for op in self._operations if op.kind == DENSE]
-        dW, db = self._views(gradient)
-        return Gradients(
-            weights=[W.copy() for W in dW],
-            biases=[None if b is None else b.copy() for b in db],
-            deltas=[errors[:, op.z : op.z + op.n_out].copy() for op in dense],
-            net_inputs=[values[:, op.z : op.z + op.n_out].copy() for op in dense],
-            activations=[values[:, op.out : op.out + op.n_out].copy() for op in dense],
-            loss=loss,
-        )
-
-    def _gradient(
-        self,
-        samples: Samples,
-        scale: float,
-        values: NDArray[Any] | None = None,
-        errors: NDArray[Any] | None = None,
-    ) -> tuple[NDArray[Any], float]:
-        """Return the flat gradient of scale · Σ s_c ℓ_c and its value; fill values and errors if they are given."""
-        gradient = self._new_parameters()
-        loss = self._program.gradients(
-            self._parameters,
-            samples.X,
-            samples.Y,
-            samples.labels,
-            samples.weights,
-            scale,
-            gradient,
-            values,
-            errors,
-            self._new_workspace(1),
-        )
-        return gradient, scale * loss
-
-    def _check_samples(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, X_later: bool = False
-    ) -> Samples:
-        """Return checked samples, without a copy of what fits; not yet on the scale that the layers want."""
-        X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=self.missing == "mean", checked_later=X_later)
-        y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
-        weights = check_weights(sample_weight, len(X))
-        return Samples(X, labels=y, weights=weights) if y.dtype.kind == "i" else Samples(X, y, weights=weights)
-
-    def _check_inputs(self, X: ArrayLike, name: str = "X") -> NDArray[Any]:
-        """Return checked inputs (M, n) as the layers want them."""
-        return self._scaling.apply(check_inputs(X, self.n_inputs, self.dtype, name, allow_nan=self.missing == "mean"))
-
-    def _check_row(self, x: ArrayLike) -> NDArray[Any]:
-        """Return one checked input (n,) as the layers want it."""
-        row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")
-        scaled: NDArray[Any] = self._scaling.apply(row[None])[0]
-        return scaled
-
-    def _scaled(self, samples: Samples) -> Samples:
-        """Return checked samples as the layers want them."""
-        return replace(samples, X=self._scaling.apply(samples.X))
+        return model.gradients(model.scaled(samples), 1 / len(samples) if mean else 1.0, single=single)
 
     # ------------------------------------------------------------------------------------- saving and copying
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Save the network to one file, atomically; `cmlp.load` reads it.
+    def save(self, path: str | PathLike[str] | BinaryIO) -> None:
+        """Save the network to one file, atomically; `cmlp.load` reads it, and goes on identically.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
+            A file object is written to as it is.
 
         Examples
         --------
@@ -538,9 +485,7 @@ class Network:
         ...     cmlp.load(path)
         MLP([2, 1], loss='squared_error')
         """
-        from cmlp.saving import save  # which needs this module
-
-        save(self, path)
+        archive.write(path, header_of(self._model, self.config(), self.metadata), self._model.arrays())
 
     def capsule(self) -> Any:
         """Return a capsule through which other compiled code predicts and learns with no Python in the call.
@@ -560,7 +505,8 @@ class Network:
         >>> type(cmlp.MLP([2, 1]).capsule()).__name__
         'PyCapsule'
         """
-        return embed(self._program, self._parameters, self._new_workspace(1), self._scaling.arrays)
+        model = self._model
+        return embed(model.program, model.parameters, model.workspace(1), model.scaling.arrays)
 
     def config(self) -> dict[str, Any]:
         """Return the architecture as a dict of JSON values.
@@ -572,7 +518,7 @@ class Network:
         2
         """
         return {
-            "kind": next(kind.__name__ for kind in type(self).__mro__ if kind in _known_kinds().values()),
+            "kind": next(kind.__name__ for kind in type(self).__mro__ if kind in _KINDS.values()),
             "layers": layer_to_config(self.layers),
             "n_inputs": self.n_inputs,
             "loss": loss_to_config(self.loss),
@@ -597,13 +543,13 @@ class Network:
         MLP([2, 1], loss='squared_error')
         """
         fields = dict(config) if isinstance(config, dict) else {}
-        kind = _known_kinds().get(str(fields.pop("kind", None)))
+        kind = _KINDS.get(str(fields.pop("kind", None)))
         wanted = {"layers", "n_inputs", "loss", "dtype"}
         if kind is None or not wanted <= set(fields) <= wanted | {"standardize", "missing"}:
             raise ValueError(f"malformed network {shown(config)}: expected what Network.config() returns")
         layers, fields["loss"] = layer_from_config(fields.pop("layers")), loss_from_config(fields["loss"])
         plain = isinstance(layers, Chain) and all(isinstance(layer, (Dense, Dropout)) for layer in layers.layers)
-        if kind.__name__ == "MLP" and not plain:
+        if kind is not Network and not plain:
             raise ValueError(f"malformed network {shown(config)}: an MLP is a chain of dense layers")
         network = kind.__new__(kind)
         try:
@@ -612,67 +558,24 @@ class Network:
             raise ValueError(f"malformed network {shown(config)}: {error}") from error
         return network
 
-    def _optimizer_state(self) -> dict[str, NDArray[Any]]:
-        """Return the optimiser's arrays in the shapes of weights and biases, by name."""
-        state = {}
-        for name, vector in self._state.items():
-            weights, biases = self._views(vector)
-            state.update({f"{name}.weights.{k}": W for k, W in enumerate(weights)})
-            state.update({f"{name}.biases.{k}": b for k, b in enumerate(biases) if b is not None})
-        return state
-
-    def _load_optimizer_state(self, state: dict[str, NDArray[Any]]) -> None:
-        own = self._optimizer_state()
-        if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
-            raise ValueError("the saved optimiser state does not fit the network")
-        for name, array in own.items():
-            array[...] = state[name]
-
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything but the compiled program and the views, for pickle and copy."""
-        return {
-            "config": self.config(),
-            "weights": [W.copy() for W in self.weights],
-            "biases": [None if b is None else b.copy() for b in self.biases],
-            "optimizer": self.optimizer,
-            "optimizer_state": {name: array.copy() for name, array in self._optimizer_state().items()},
-            "optimizer_memory": dict(self._memory),
-            "n_steps": self.n_steps,
-            "n_epochs": self.n_epochs,
-            "scaling": {name: array.copy() for name, array in self._scaling.state().items()},
-            "metadata": self.metadata,
-            "rng": self._rng,
-        }
+        """Return the model and whatever attributes there are besides, for pickle and copy."""
+        made = {"_one_row", "_weights", "_biases"}
+        return {name: value for name, value in vars(self).items() if name not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the network anew from what `__getstate__` returned."""
-        self.__dict__.update(vars(self.from_config({**state["config"], "kind": "Network"})))  # of any subclass
-        for array, saved in zip((*self.weights, *self.biases), (*state["weights"], *state["biases"]), strict=True):
-            if array is not None:
-                array[...] = saved
-        self._set_optimizer(state["optimizer"])
-        self._load_optimizer_state(state["optimizer_state"])
-        self._memory = dict(state["optimizer_memory"])
-        self.n_steps, self.n_epochs = state["n_steps"], state["n_epochs"]
-        self._scaling.set_state(state["scaling"])
-        self.metadata = state["metadata"]
-        self._rng = state["rng"]
+        """Take over what `__getstate__` returned."""
+        self._attach(state["_model"])
+        self.__dict__.update(state)
 
     def __repr__(self) -> str:
         """Show the composition."""
         return f"Network({self.layers!r}, n_inputs={self.n_inputs}, loss={self.loss!r})"
 
 
-def _known_kinds() -> dict[str, type[Network]]:
-    """Network and the classes that the package derives from it, by name; users' subclasses are saved as these."""
-    import cmlp.mlp  # noqa: F401  # MLP is always known, also to a process that has only loaded networks
-
-    kinds: list[type[Network]] = [Network, *Network.__subclasses__()]
-    return {kind.__name__: kind for kind in kinds if kind.__module__.startswith("cmlp.")}
+_KINDS["Network"] = Network
 
 
-def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
-    for known in (np.dtype("float32"), np.dtype("float64")):
-        if dtype is not None and dtype in (known, known.name, known.type):  # np.dtype(None) is float64
-            return known
-    raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
+def model_of(network: Network) -> Model:
+    """Return the model behind a network, for the package's own modules."""
+    return network._model

@@ -1,4 +1,4 @@
-"""Training: the epoch loop, its stopping rules and its record. The functions here are methods of `Network`.
+"""Training: what users ask for is checked, made into a plan and handed to the epoch loop. Methods of `Network`.
 
 Python decides here which samples come in which order, at which learning rates, and when to stop; the compiled core
 learns a chunk of samples per call. Between two chunks Ctrl-C and `max_seconds` are seen.
@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from cmlp._base.checks import check_count, check_name, check_number, finite_array, numeric_array, shown
-from cmlp._core import first_nonfinite
-from cmlp._engine.passes import Pass, Run, check_threads, make_update
+from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
+from cmlp._core import is_plain
+from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
+from cmlp._engine.loop import run_epochs
+from cmlp._engine.passes import Failure, Pass, Run
 from cmlp._engine.search import Objective, import_optimize, search
+from cmlp._engine.threads import check_threads
+from cmlp._engine.update import make_update
 from cmlp.averaging import SWA
-from cmlp.data.arrays import check_row, check_targets
 from cmlp.data.samples import ORDERS, Samples, sample_order, split_validation
 from cmlp.optimizers import Optimizer, as_optimizer
 
@@ -26,91 +29,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from cmlp._engine.model import Model
     from cmlp.network import Network
 
 _LONG_ROW = 256  # inputs; shorter rows are checked faster all at once
-
-
-class DivergenceError(ArithmeticError):
-    """Training left the finite numbers. The network has the parameters of the last good epoch.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch that failed, counted from 0 in this call.
-    sample : int or None
-        Row of X at which the loss was not finite; None if only parameters overflowed.
-    layer : int or None
-        The dense layer, as in `weights[layer]`, whose numbers were not finite first; None if all were finite and
-        the loss is not defined at the output.
-    history : History or None
-        The epochs before.
-
-    Examples
-    --------
-    >>> import cmlp
-    >>> net = cmlp.MLP([1, 1], init=[[[1]]], bias_init="zeros", optimizer=cmlp.SGD(1e30))
-    >>> try:
-    ...     net.fit([[1e5], [1e5]], [0, 0])
-    ... except cmlp.DivergenceError as error:
-    ...     print(error.epoch, error.layer, net.weights[0].item())
-    0 0 1.0
-    """
-
-    def __init__(
-        self, message: str, epoch: int, sample: int | None, layer: int | None, history: History | None = None
-    ) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.sample = sample
-        self.layer = layer
-        self.history = history
-
-
-@dataclass
-class History:
-    """The record of a training run: one entry per epoch in each list.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean of ℓ, each sample's taken when it was visited, with dropout if there is any; of LBFGS, at the end of the
-        iteration.
-    objective : list of float
-        Of LBFGS: what it minimises, weight decay included, at the end of the iteration; else empty.
-    validation_loss, validation_accuracy : list of float
-        After the epoch; empty without validation (and accuracy for classifiers only).
-    seconds : list of float
-        Wall time, validation included.
-    learning_rate : list of float
-        Of the epoch's last step; α of a line search (0 if no step lowers the objective), NaN for LBFGS.
-    clipped : list of int
-        Elements of δ that `clip_delta` clipped.
-    stopped : str
-        Why training ended: "epochs", "patience", "grad_tol", "max_seconds", "callback" or "interrupted" (Ctrl-C);
-        a line search also: "converged" (no step lowers the objective); LBFGS also: "converged" (gtol or ftol),
-        "max_fun" or "line_search" (no lower point found: rounding).
-    best_epoch : int or None
-        Epoch with the lowest monitored loss (validation if there is one, else training).
-
-    Examples
-    --------
-    >>> import cmlp
-    >>> net = cmlp.MLP([1, 1], init="zeros", bias_init="zeros")
-    >>> history = net.fit([[1], [2]], [1, 2], epochs=3, order="given")
-    >>> len(history.loss), history.stopped, history.best_epoch
-    (3, 'epochs', 2)
-    """
-
-    loss: list[float] = field(default_factory=list)
-    objective: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    clipped: list[int] = field(default_factory=list)
-    stopped: str = "epochs"
-    best_epoch: int | None = None
+_ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs scaled to about unit size"
 
 
 def fit(
@@ -208,85 +131,38 @@ def fit(
     >>> history.validation_accuracy[-1] > 0.9
     True
     """
+    model = self._model
     epochs = check_count(epochs, "epochs")
     check_name(order, ORDERS, "order")
-    # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
-    sees_all = order != "replacement" and not self._scaling.needed and not isinstance(validation, (int, float))
-    check_later = sees_all and self.n_inputs >= _LONG_ROW
-    samples = self._check_samples(X, y, sample_weight, X_later=check_later)
-    monitor = _Monitor(tol, patience, restore_best)
-    grad_tol = None if grad_tol is None else check_number(grad_tol, "grad_tol", minimum=0)
-    deadline = math.inf if max_seconds is None else check_number(max_seconds, "max_seconds", above=0)
-    callbacks = _check_callbacks(callbacks)
-    new_optimizer = self.optimizer if optimizer is None else as_optimizer(optimizer)
-    kept, held_out = _split(self, samples, validation)
-    n_kept = len(samples.X) if kept is None else len(kept)
+    stopping = _Stopping(model, tol, patience, restore_best, grad_tol, max_seconds)
+    called = _check_callbacks(callbacks)
     threads = check_threads(n_threads)
-    clipping = (clip_delta, clip_value, clip_norm)
-    update = make_update(new_optimizer, n_kept, batch_size, reduction, *clipping, self._dropout_seed())
-    if new_optimizer.full_batch and order == "replacement":
-        raise ValueError(f"{type(new_optimizer).__name__} takes all samples: order='replacement' does not go with it")
-    if new_optimizer.searches:
+    chosen = model.optimizer if optimizer is None else as_optimizer(optimizer)
+    if chosen.full_batch and order == "replacement":
+        raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
+    if chosen.searches:
         import_optimize()  # SciPy is missed before anything has changed
-    if self._scaling.needed:
-        if not self._scaling.count.any():  # the first samples of all decide about the scale
-            self._scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
-        samples, held_out = self._scaled(samples), None if held_out is None else self._scaled(held_out)
-    check_x = check_later and update.is_plain
-    if check_later and not check_x:
-        finite_array(samples.X, self.dtype, "X")
-    if optimizer is not None:
-        self._set_optimizer(new_optimizer)
-
-    run = Run(self, samples, update, threads)
-    history = History()
-    began = time.perf_counter()
-    deadline += began
-
-    def end_epoch(result: Pass) -> bool:
-        """Record an epoch; tell whether it was the last one."""
-        nonlocal began
-        self.n_epochs += 1
-        monitored = _record(self, history, result, held_out, began)
-        monitor.see(self, history, monitored)
-        self._optimizer.observe(self._memory, monitored)
-        if progress:
-            print(_progress_line(history, epochs), file=sys.stderr, flush=True)
-        # a list: all callbacks are called, even after one that returns True
-        asked_to_stop = [callback(self, history) is True for callback in callbacks]
-        began = time.perf_counter()
-        if result.out_of_time or began >= deadline:
-            history.stopped = "max_seconds"
-        elif any(asked_to_stop):
-            history.stopped = "callback"
-        elif monitor.lost_patience(history):
-            history.stopped = "patience"
-        elif grad_tol is not None and run.gradient_norm(kept) <= grad_tol:
-            history.stopped = "grad_tol"
-        else:
-            return False
-        return True
-
-    try:
-        if new_optimizer.searches:
-            search(Objective(self, samples, kept, update, threads), epochs, end_epoch, history)
-        for epoch in range(0 if new_optimizer.searches else epochs):
-            run.save_state()
-            visits = None if new_optimizer.full_batch else sample_order(order, n_kept, self._rng)
-            if kept is not None:
-                visits = kept if visits is None else kept[visits]
-            result = run.learn(visits, deadline, check_x=check_x and not history.loss)
-            if result.bad is not None and check_x and first_nonfinite(samples.X) >= 0:
-                run.restore_state()
-                finite_array(samples.X, self.dtype, "X")
-            _raise_if_diverged(run, result, epoch, history)
-            run.average_epoch()
-            if end_epoch(result):
-                break
-    except KeyboardInterrupt:  # Ctrl-C between two chunks, or in a callback
-        history.stopped = "interrupted"
-    monitor.restore(self)
-    return history
+    with model.unchanged_if_refused():
+        samples, kept, held_out = _divide(model, X, y, sample_weight, validation, order)
+        update = make_update(
+            chosen,
+            len(samples) if kept is None else len(kept),
+            batch_size=batch_size,
+            reduction=reduction,
+            clip_delta=clip_delta,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            drops_out=model.drops_out,
+        )
+        if not (samples.checked or is_plain(update)):
+            finite_array(samples.X, model.dtype, "X")
+            samples.checked = True
+        samples, held_out = _on_scale(model, samples, kept, held_out)
+        if optimizer is not None:
+            model.set_optimizer(chosen)
+        run = Run(model, samples, update, threads)
+    rules = _FitRules(self, run, kept, held_out, order, stopping, called, epochs if progress else None)
+    return rules.carry_out(epochs, threads)
 
 
 def partial_fit(
@@ -330,15 +206,33 @@ def partial_fit(
     >>> net.partial_fit([[1], [1]], [2, 2]).weights[0].item()
     1.0
     """
-    samples = self._check_samples(X, y, sample_weight)
-    _check_stream(self)
-    _refuse_full_batch(self.optimizer, "partial_fit")
-    clipping = (clip_delta, clip_value, clip_norm)
-    update = make_update(self.optimizer, len(samples.X), batch_size, reduction, *clipping, self._dropout_seed())
-    run = Run(self, samples, update)
-    run.save_state()
-    run.learn_scale()
-    _raise_if_diverged(run, run.learn(), 0, None)
+    model = self._model
+    samples = model.check_samples(X, y, sample_weight)
+    _check_stream(model.optimizer, "partial_fit")
+    with model.unchanged_if_refused():
+        update = make_update(
+            model.optimizer,
+            len(samples),
+            batch_size=batch_size,
+            reduction=reduction,
+            clip_delta=clip_delta,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            drops_out=model.drops_out,
+        )
+        run = Run(model, samples, update)
+        run.save_state()
+        run.learn_scale()
+    failure = run.failure(run.learn())
+    if failure is not None:
+        run.restore_state()
+        raise DivergenceError(
+            f"training diverged in partial_fit: {failure.reason}. "
+            f"The network has the parameters from before. {_ADVICE}",
+            0,
+            failure.sample,
+            failure.layer,
+        )
     return self
 
 
@@ -373,72 +267,188 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     (2.0, 0.0)
     """
     loss = self._one_row.learn(x, y, clip_delta)
-    if loss is not None:
-        self.n_steps += 1
-        return loss
-    _check_stream(self)
-    _refuse_full_batch(self.optimizer, "learn_one")
-    row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.missing == "mean")[None]
-    target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss, self.dtype)
-    samples = Samples(row, labels=target) if target.dtype.kind == "i" else Samples(row, target)
-    update = make_update(self.optimizer, 1, clip_delta=clip_delta, dropout_seed=self._dropout_seed())
-    run = Run(self, samples, update)
-    scale = [buffer.copy() for buffer in self._scaling.buffers]
-    run.learn_scale()
+    return loss if loss is not None else _learn_checked(self._model, x, y, clip_delta)
+
+
+def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
+    """Learn from one sample of any form, with any optimiser."""
+    _check_stream(model.optimizer, "learn_one")
+    samples = model.check_sample(x, y)
+    with model.unchanged_if_refused():
+        update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
+        run = Run(model, samples, update)
+        scale = [buffer.copy() for buffer in model.scaling.buffers]
+        run.learn_scale()
     result = run.learn()
-    if result.bad is not None:  # found before any parameter was updated
-        self.n_steps -= 1
-        for buffer, before in zip(self._scaling.buffers, scale, strict=True):
-            buffer[...] = before
-        reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
-        raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged", 0, sample, layer)
-    return result.loss_sum
+    if result.bad is None:
+        return result.loss_sum
+    model.n_steps -= 1  # it was found before any parameter was updated
+    for buffer, before in zip(model.scaling.buffers, scale, strict=True):
+        buffer[...] = before
+    reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
+    raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
 
 
-def _refuse_full_batch(optimizer: Optimizer, what: str) -> None:
-    if optimizer.full_batch:
-        kind = type(optimizer).__name__
-        raise ValueError(f"{what} sees few samples, but {kind} needs all: use fit, or another optimizer as cmlp.SGD()")
+@dataclass
+class _FitRules:
+    """The rules of `fit`, with its record."""
+
+    network: Network
+    run: Run
+    kept: NDArray[np.int64] | None  # rows to train on; None: all
+    held_out: Samples | None
+    order: str
+    stopping: _Stopping
+    callbacks: list[Callable[[Network, History], object]]
+    shown_epochs: int | None  # of how many epochs lines of progress speak; None: there are none
+    history: History = field(default_factory=History)
+    began: float = field(default_factory=time.perf_counter)
+
+    restores: ClassVar[bool] = True
+
+    def carry_out(self, epochs: int, threads: int | None) -> History:
+        """Train; whatever ends it, the network keeps the best or the last epoch."""
+        run, deadline = self.run, self.began + self.stopping.max_seconds
+        self.stopping.deadline = deadline
+        try:
+            if run.model.optimizer.searches:
+                self.history.stopped = search(self._objective(threads), self, epochs) or self.history.stopped
+            else:
+                run_epochs(run, self, epochs, deadline)
+        except KeyboardInterrupt:  # Ctrl-C between two chunks, or in a callback
+            self.history.stopped = "interrupted"
+            self.stopping.restore()
+            raise TrainingInterrupted(self.history) from None
+        self.stopping.restore()
+        return self.history
+
+    def _objective(self, threads: int | None) -> Objective:
+        run, kept = self.run, self.kept
+        samples = run.samples if kept is None else run.samples.rows(kept)
+        scale = 1 / len(samples) if run.update["mean"] else 1.0
+        decay = float(run.update["weight_decay"])
+        return Objective(run.model, samples, run.update, threads, scale=scale, decay=decay, rows=kept)
+
+    def visits(self) -> NDArray[np.int64] | None:
+        """Return the rows of the next epoch, in their order."""
+        model, kept = self.run.model, self.kept
+        if model.optimizer.full_batch:
+            return kept
+        drawn = sample_order(self.order, len(self.run.samples) if kept is None else len(kept), model.rng)
+        return drawn if kept is None else kept if drawn is None else kept[drawn]
+
+    def diverged(self, failure: Failure) -> None:
+        """Raise a DivergenceError, or say what is wrong with an X that had not been looked through."""
+        run = self.run
+        if not run.samples.checked:
+            finite_array(run.samples.X, run.model.dtype, "X")
+        searches = run.model.optimizer.searches
+        where = f"{'iteration' if searches else 'epoch'} {len(self.history) + 1}"
+        advice = "Try weight_decay, or inputs scaled to about unit size" if searches else _ADVICE
+        raise DivergenceError(
+            f"training diverged in {where}: {failure.reason}. The network has the parameters from before. {advice}",
+            len(self.history),
+            failure.sample,
+            failure.layer,
+            self.history,
+        )
+
+    def end_epoch(self, result: Pass) -> bool:
+        """Record an epoch; return whether it was the last one."""
+        model, history = self.run.model, self.history
+        self.run.samples.checked = True  # the first epoch has seen every row
+        monitored = self._record(result)
+        self.stopping.see(history, monitored)
+        model.optimizer.observe(model.memory, monitored)
+        if self.shown_epochs is not None:
+            print(_progress_line(history, self.shown_epochs), file=sys.stderr, flush=True)
+        # a list: all callbacks are called, even after one that returns True
+        answers = [callback(self.network, history) for callback in self.callbacks]
+        self.began = time.perf_counter()
+        if result.out_of_time or self.began >= self.stopping.deadline:
+            reason: str | None = "max_seconds"
+        else:
+            reason = (
+                "callback"
+                if any(answer is True for answer in answers)
+                else self.stopping.reason(self.run, self.kept, history)
+            )
+        history.stopped = reason or history.stopped
+        return reason is not None
+
+    def _record(self, result: Pass) -> float:
+        """Enter an epoch into the history; return the monitored loss."""
+        history, monitored = self.history, result.loss
+        history.loss.append(result.loss)
+        history.clipped.append(result.clipped)
+        history.learning_rate.append(result.learning_rate)
+        if not math.isnan(result.objective):
+            history.objective.append(result.objective)
+        if self.held_out is not None:
+            monitored, accuracy = self.run.model.evaluate(self.held_out)
+            history.validation_loss.append(monitored)
+            if accuracy is not None:
+                history.validation_accuracy.append(accuracy)
+        history.seconds.append(time.perf_counter() - self.began)
+        return monitored
 
 
-class _Monitor:
-    """Watches the monitored loss: which epoch was best, and whether patience has run out."""
+class _Stopping:
+    """When `fit` stops, and which parameters it ends with."""
 
-    def __init__(self, tol: float, patience: int | None, restore_best: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tol: float,
+        patience: int | None,
+        restore_best: bool,
+        grad_tol: float | None,
+        max_seconds: float | None,
+    ) -> None:
+        self.model = model
         self.tol = check_number(tol, "tol", minimum=0)
         self.patience = None if patience is None else check_count(patience, "patience")
+        self.grad_tol = None if grad_tol is None else check_number(grad_tol, "grad_tol", minimum=0)
+        self.max_seconds = math.inf if max_seconds is None else check_number(max_seconds, "max_seconds", above=0)
+        self.deadline = math.inf
         self.keeps_best = restore_best and patience is not None
         self.best_loss = math.inf
         self.best_parameters: NDArray[Any] | None = None
 
-    def see(self, network: Network, history: History, loss: float) -> None:
+    def see(self, history: History, loss: float) -> None:
         """Take note of the last epoch's loss."""
         better = loss < self.best_loss - self.tol or math.isnan(self.best_loss)  # a validation loss may be NaN
         if history.best_epoch is not None and not better:
             return
-        self.best_loss, history.best_epoch = loss, len(history.loss) - 1
+        self.best_loss, history.best_epoch = loss, len(history) - 1
         if self.keeps_best and self.best_parameters is None:
-            self.best_parameters = network._parameters.copy()
+            self.best_parameters = self.model.parameters.copy()
         elif self.best_parameters is not None:
-            self.best_parameters[...] = network._parameters
+            self.best_parameters[...] = self.model.parameters
 
-    def lost_patience(self, history: History) -> bool:
-        """Whether too many epochs have passed since the best."""
-        if self.patience is None or history.best_epoch is None:
-            return False
-        return len(history.loss) - 1 - history.best_epoch >= self.patience
+    def reason(self, run: Run, kept: NDArray[np.int64] | None, history: History) -> str | None:
+        """Return why training should stop here, or None."""
+        best = history.best_epoch
+        if self.patience is not None and best is not None and len(history) - 1 - best >= self.patience:
+            return "patience"
+        if self.grad_tol is not None and run.gradient_norm(kept) <= self.grad_tol:
+            return "grad_tol"
+        return None
 
-    def restore(self, network: Network) -> None:
+    def restore(self) -> None:
         """Take the best parameters back, if they were to be kept."""
         if self.best_parameters is not None:
-            network._parameters[...] = self.best_parameters
-            if "iterate" in network._state:  # training goes on from there, as without an average
-                network._state["iterate"][...] = self.best_parameters
+            self.model.parameters[...] = self.best_parameters
+            self.model.trained[...] = self.best_parameters  # training goes on from there, as without an average
 
 
-def _check_stream(network: Network) -> None:
-    if isinstance(network.optimizer.averaging, SWA):
+def _check_stream(optimizer: Optimizer, what: str) -> None:
+    """Raise an error for an optimiser that a stream of samples does not suit."""
+    if isinstance(optimizer.averaging, SWA):
         raise ValueError("averaging=SWA(...) is over the epochs of fit, but a stream has none: use cmlp.EMA(...)")
+    if optimizer.full_batch:
+        kind = type(optimizer).__name__
+        raise ValueError(f"{what} sees few samples, but {kind} needs all: use fit, or another optimizer as cmlp.SGD()")
 
 
 def _check_callbacks(
@@ -453,52 +463,38 @@ def _check_callbacks(
     return found
 
 
-def _split(
-    network: Network, samples: Samples, validation: float | tuple[ArrayLike, ArrayLike] | None
-) -> tuple[NDArray[np.int64] | None, Samples | None]:
-    """Return the rows to train on (None: all) and the held-out samples (None: none)."""
+def _divide(
+    model: Model,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    validation: float | tuple[ArrayLike, ArrayLike] | None,
+    order: str,
+) -> tuple[Samples, NDArray[np.int64] | None, Samples | None]:
+    """Return checked samples, the rows to train on (None: all) and the held-out samples (None: none)."""
+    pair = isinstance(validation, (tuple, list))
+    # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
+    sees_all = order != "replacement" and not model.scaling.needed and (validation is None or pair)
+    samples = model.check_samples(X, y, sample_weight, X_later=sees_all and model.n_inputs >= _LONG_ROW)
     if validation is None:
-        return None, None
-    if isinstance(validation, tuple):
+        return samples, None, None
+    if pair:
         if len(validation) != 2:
-            raise ValueError(f"validation must be a fraction or (X, y), not a tuple of {len(validation)}")
-        return None, network._check_samples(*validation)
-    fraction = check_number(validation, "validation", above=0, below=1)
-    kept, held_out = split_validation(len(samples.X), fraction, network._rng)
-    return kept, samples.rows(held_out)
+            raise ValueError(
+                f"validation must be a fraction or (X, y), not a {type(validation).__name__} of {len(validation)}"
+            )
+        return samples, None, model.check_samples(*validation)
+    kept, held_out = split_validation(len(samples), validation, model.rng)
+    return samples, kept, samples.rows(held_out)
 
 
-def _record(network: Network, history: History, result: Pass, held_out: Samples | None, start: float) -> float:
-    """Enter an epoch into the history; return the monitored loss."""
-    scores = None if held_out is None else network._evaluate(held_out)
-    history.loss.append(result.loss)
-    history.clipped.append(result.clipped)
-    history.learning_rate.append(result.learning_rate)
-    monitored = result.loss
-    if scores is not None:
-        monitored = scores.loss
-        history.validation_loss.append(scores.loss)
-        if scores.accuracy is not None:
-            history.validation_accuracy.append(scores.accuracy)
-    history.seconds.append(time.perf_counter() - start)
-    return monitored
-
-
-def _raise_if_diverged(run: Run, result: Pass, epoch: int, history: History | None) -> None:
-    """Raise a DivergenceError and restore the state before the pass, if its numbers were not all finite."""
-    failure = run.failure(result)
-    if failure is None:
-        return
-    run.restore_state()
-    where = f"epoch {epoch}" if history is not None else "partial_fit"
-    advice = "Try a smaller learning rate, clip_delta=1.0, or inputs scaled to about unit size"
-    raise DivergenceError(
-        f"training diverged in {where}: {failure.reason}. The network has the parameters from before. {advice}",
-        epoch,
-        failure.sample,
-        failure.layer,
-        history,
-    )
+def _on_scale(
+    model: Model, samples: Samples, kept: NDArray[np.int64] | None, held_out: Samples | None
+) -> tuple[Samples, Samples | None]:
+    """Return the samples as the layers want them; the first ones of all decide about the scale."""
+    if model.scaling.needed and not model.scaling.count.any():
+        model.scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
+    return model.scaled(samples), None if held_out is None else model.scaled(held_out)
 
 
 def _progress_line(history: History, epochs: int) -> str:

@@ -479,7 +479,7 @@ METHODS = {
 
 
 def state(net):
-    return net._parameters.tobytes(), net.n_steps, net.n_epochs, net.optimizer
+    return net._model.parameters.tobytes(), net.n_steps, net.n_epochs, net.optimizer
 
 
 def assert_rejects(net, call, error, message):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp.saving import atomic_file, check_writable
+from cmlp._base.archive import atomic_file, check_writable
 
 
 def small_net(**settings):
@@ -286,7 +286,7 @@ def edit_network(key, value):
     [
         (lambda header: [], "not the header"),
         (change("format", "other"), "not the header"),
-        (change("version", 2), "format version 2 .* reads version 1"),
+        (change("version", 3), "format version 3 .* reads versions 1 to 2"),
         (change("version", "1"), "format version '1'"),
         (lambda header: {k: v for k, v in header.items() if k != "metadata"}, "must have the keys"),
         (change("surplus", 1), "must have the keys"),

@@ -201,18 +201,18 @@ def test_plateau_watches_training_over_fits_and_files(wrap, saved, tmp_path):
             net = cmlp.load(tmp_path / "net.cmlp")
     assert rates == once.learning_rate
     np.testing.assert_array_equal(net.weights[0], whole.weights[0])
-    assert net._memory == whole._memory
+    assert net._model.memory == whole._model.memory
     assert rates[0] == 0.1
     assert rates[-1] <= 0.025
     net.optimizer = cmlp.SGD(schedule)
-    assert net._memory == schedule.memory
+    assert net._model.memory == schedule.memory
 
 
 def test_plateau_watches_the_validation_loss():
     net = cmlp.MLP([1, 1], dtype="float64", seed=0, optimizer=cmlp.SGD(Plateau(0.01, patience=1, tol=0)))
     X, y = np.linspace(-1, 1, 20)[:, None], np.linspace(-1, 1, 20)
     history = net.fit(X, y, epochs=6, validation=(X, y + 100))
-    assert net._memory["best_loss"] == min(history.validation_loss)
+    assert net._model.memory["best_loss"] == min(history.validation_loss)
     assert (np.array(history.learning_rate) == 0.01).any()
 
 

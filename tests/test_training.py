@@ -25,7 +25,7 @@ def problem(n_samples=30, loss="squared_error", n_outputs=2, dtype="float64", **
 
 
 def parameters(net):
-    return net._parameters.copy()
+    return net._model.parameters.copy()
 
 
 def chunks_of_one_batch(monkeypatch):
@@ -128,7 +128,7 @@ def test_held_out_samples_are_never_visited():
 def test_the_seed_decides_the_order_of_samples(order):
     def trained(seed):
         net, X, y = problem()
-        net._rng = np.random.default_rng(seed)
+        net._model.rng = np.random.default_rng(seed)
         net.fit(X, y, epochs=2, order=order, validation=0.3)
         return flat(net.weights)
 
@@ -140,9 +140,9 @@ def test_each_epoch_has_a_permutation_of_its_own():
     net, X, y = problem()
     twin, *_ = problem()
     net.fit(X, y, epochs=2)
-    twin._rng = np.random.default_rng(0)
+    twin._model.rng = np.random.default_rng(0)
     twin.fit(X, y, epochs=1)
-    twin._rng = np.random.default_rng(0)
+    twin._model.rng = np.random.default_rng(0)
     twin.fit(X, y, epochs=1)
     assert not np.array_equal(flat(net.weights), flat(twin.weights))
 
@@ -254,7 +254,7 @@ def test_targets_of_any_form_train_the_same():
     start = parameters(net)
     results = []
     for form in (y, y.tolist(), y.astype(float), y.astype(np.uint8), y[:, None], np.eye(3)[y], np.eye(3)[y].tolist()):
-        net._parameters[...] = start
+        net._model.parameters[...] = start
         net.fit(X, form, epochs=1, order="given")
         results.append(parameters(net))
     for result in results[1:]:
@@ -284,7 +284,7 @@ def test_a_fraction_holds_out_that_share_with_its_weights():
     net, X, y = problem()
     s = np.arange(30.0)
     rng = np.random.default_rng(8)
-    net._rng = np.random.default_rng(8)
+    net._model.rng = np.random.default_rng(8)
     _, held_out = split_validation(30, 0.3, rng)
     history = net.fit(X, y, epochs=2, validation=0.3, sample_weight=s)
     assert len(held_out) == 9
@@ -461,20 +461,28 @@ def test_progress_writes_a_line_per_epoch_to_standard_error(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_ctrl_c_in_a_callback_returns_what_was_learnt():
+def interrupted(fit):
+    """The history of a training run that Ctrl-C ends."""
+    with pytest.raises(KeyboardInterrupt, match="the network keeps what was learnt") as caught:
+        fit()
+    assert isinstance(caught.value, cmlp.TrainingInterrupted)
+    return caught.value.history
+
+
+def test_ctrl_c_in_a_callback_keeps_what_was_learnt():
     def interrupt(net, history):
         if len(history.loss) == 2:
             raise KeyboardInterrupt
 
     net, X, y = problem()
     twin, *_ = problem()
-    history = net.fit(X, y, epochs=10, callbacks=[interrupt])
-    assert (history.stopped, len(history.loss)) == ("interrupted", 2)
+    history = interrupted(lambda: net.fit(X, y, epochs=10, callbacks=[interrupt]))
+    assert (history.stopped, len(history)) == ("interrupted", 2)
     twin.fit(X, y, epochs=2)
     np.testing.assert_array_equal(parameters(net), parameters(twin))
 
 
-def test_ctrl_c_in_the_middle_of_a_long_epoch_returns_what_was_learnt():
+def test_ctrl_c_in_the_middle_of_a_long_epoch_keeps_what_was_learnt():
     net = cmlp.MLP([4, 300, 300, 1], activation="tanh", seed=0)
     X, y = samples_for("squared_error", np.random.default_rng(0), 300_000, 4, 1, "float32")
     fitting = threading.Event()
@@ -489,7 +497,7 @@ def test_ctrl_c_in_the_middle_of_a_long_epoch_returns_what_was_learnt():
     presser = threading.Thread(target=press_ctrl_c)
     presser.start()
     try:
-        history = net.fit(X, y, epochs=1, order="given", optimizer=SGD(1e-3))
+        history = interrupted(lambda: net.fit(X, y, epochs=1, order="given", optimizer=SGD(1e-3)))
     finally:
         fitting.clear()
         presser.join()
@@ -509,8 +517,21 @@ def test_ctrl_c_with_patience_ends_with_the_best_epoch():
     seen = []
     net, X, y = problem()
     callbacks = [lambda net, history: seen.append(parameters(net)), interrupt]
-    history = net.fit(X, y, epochs=9, patience=5, callbacks=callbacks)
+    history = interrupted(lambda: net.fit(X, y, epochs=9, patience=5, callbacks=callbacks))
     np.testing.assert_array_equal(parameters(net), seen[history.best_epoch])
+
+
+def test_ctrl_c_ends_a_loop_of_fits():
+    def interrupt(net, history):
+        raise KeyboardInterrupt
+
+    fits = []
+    with pytest.raises(KeyboardInterrupt):
+        for seed in range(3):
+            net, X, y = problem()
+            fits.append(seed)
+            net.fit(X, y, callbacks=[interrupt])
+    assert fits == [0]
 
 
 # --------------------------------------------------------------------------------------------- divergence
@@ -520,7 +541,7 @@ def test_divergence_names_the_epoch_and_restores_the_last_good_one():
     good_then_huge = SGD(lambda t: 0.01 if t < 60 else 1e200)
     net, X, y = problem(optimizer=good_then_huge)
     twin, *_ = problem(optimizer=good_then_huge)
-    with pytest.raises(DivergenceError, match=r"diverged in epoch 2: .*smaller learning rate") as caught:
+    with pytest.raises(DivergenceError, match=r"diverged in epoch 3: .*smaller learning rate") as caught:
         net.fit(X, y, epochs=5)
     error = caught.value
     assert (error.epoch, len(error.history.loss)) == (2, 2)
@@ -705,7 +726,7 @@ def test_a_huge_clip_changes_nothing_but_the_way():
         twin, *_ = problem()
         start = parameters(twin)
         twin.fit(X, y, epochs=2, order="given", **options)
-        net._parameters[...] = start
+        net._model.parameters[...] = start
         net.fit(X, y, epochs=2, order="given")
         np.testing.assert_allclose(parameters(net), parameters(twin), rtol=1e-13, atol=1e-16)
 
@@ -750,11 +771,11 @@ BAD_SETTINGS = [
 def test_bad_settings_of_fit_are_named_and_change_nothing(settings, error, message):
     net, X, y = problem(optimizer=SGD(0.01, momentum=0.9))
     net.fit(X, y, epochs=1)
-    before = parameters(net), net._state["velocity"].copy(), net.n_steps, net.optimizer
+    before = parameters(net), net._model.slots["velocity"].copy(), net.n_steps, net.optimizer
     with pytest.raises(error, match=message):
         net.fit(X, y, **{"optimizer": SGD(0.5), **settings})
     np.testing.assert_array_equal(parameters(net), before[0])
-    np.testing.assert_array_equal(net._state["velocity"], before[1])
+    np.testing.assert_array_equal(net._model.slots["velocity"], before[1])
     assert (net.n_steps, net.optimizer) == before[2:]
 
 
@@ -796,7 +817,7 @@ def test_an_input_that_is_not_finite_is_found_while_learning_and_nothing_is_lear
     X, y = rng.standard_normal((50, 300), dtype=np.float32), rng.standard_normal(50, dtype=np.float32)
     X[33, 2] = value
     network = cmlp.MLP([300, 8, 1], seed=0)
-    network._program.in_blocks = in_blocks
+    network._model.program.in_blocks = in_blocks
     before = [W.copy() for W in network.weights]
     with pytest.raises(ValueError, match=r"X is .* at row 33, column 2, expected finite numbers"):
         network.fit(X, y, epochs=2, order=order, optimizer=cmlp.SGD(0.01))

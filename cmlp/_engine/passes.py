@@ -1,32 +1,28 @@
 """One training call: its samples, its buffers, and the core's passes over them, chunk by chunk.
 
-`cmlp.training` decides what happens between two epochs; this module is what happens within one.
+`loop` decides what happens between two epochs; this module is what happens within one.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._base.checks import check_count, check_name, check_number
-from cmlp._core import MOST_THREADS, Update, first_nonfinite
+from cmlp._core import first_nonfinite, is_plain
+from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
-from cmlp.data.samples import Samples
-from cmlp.losses import loss_name
 from cmlp.optimizers import SteppingOptimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cmlp.network import Network
-    from cmlp.optimizers import Optimizer
+    from cmlp._engine.model import Model, Snapshot
+    from cmlp.data.samples import Samples
 
-REDUCTIONS = ("mean", "sum")
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
 
 
@@ -38,6 +34,7 @@ class Pass:
     weight: float = 0.0  # Σ s_c
     clipped: int = 0
     learning_rate: float = math.nan  # of the last step
+    objective: float = math.nan  # E at the end of the iteration, of L-BFGS
     bad: int | None = None  # row of X whose loss was not finite
     out_of_time: bool = False
 
@@ -55,216 +52,155 @@ class Failure(NamedTuple):
     layer: int | None
 
 
-def make_update(
-    optimizer: Optimizer,
-    n_samples: int,
-    batch_size: int | str | None = "auto",
-    reduction: str = "mean",
-    clip_delta: float | None = None,
-    clip_value: float | None = None,
-    clip_norm: float | None = None,
-    dropout_seed: int | None = None,
-    **settings: Any,
-) -> Update:
-    """Check the settings of an update and pack them for the core; `settings`: further ones, as the core takes them."""
+class Buffers(NamedTuple):
+    """What a pass of the core writes to, beside the parameters."""
 
-    def limit(value: float | None, name: str) -> float:
-        return math.inf if value is None else check_number(value, name, above=0)
-
-    kind = type(optimizer).__name__
-    if isinstance(batch_size, str) and batch_size == "auto":
-        batch_size = None if optimizer.full_batch else 1
-    batch = n_samples if batch_size is None else check_count(batch_size, "batch_size")
-    if optimizer.full_batch and batch < n_samples:
-        raise ValueError(f"{kind} takes all samples at once: leave batch_size out or give None, not {batch_size}")
-    given = {"clip_delta": clip_delta, "clip_value": clip_value, "clip_norm": clip_norm}
-    limits = {name: limit(value, name) for name, value in given.items()}
-    for name, value in limits.items():
-        if optimizer.searches and value != math.inf:
-            raise ValueError(f"{name} does not go with {kind}: its search needs the objective's own gradient")
-    if optimizer.searches and dropout_seed is not None:
-        raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
-    return Update(
-        batch_size=min(batch, n_samples),
-        mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
-        dropout_seed=dropout_seed,
-        **{**limits, **optimizer.settings, **settings},
-    )
-
-
-def check_threads(n_threads: int | str) -> int | None:
-    """Return the number of threads, or None for "auto"."""
-    if isinstance(n_threads, str):
-        check_name(n_threads, ["auto"], "n_threads")
-        return None
-    return min(check_count(n_threads, "n_threads"), MOST_THREADS)
-
-
-def available_processors() -> int:
-    """Return how many processors this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, MOST_THREADS)
-
-
-class Crossover:
-    """Finds out whether all processors are faster than one, for "auto": the numbers are the same either way."""
-
-    def __init__(self, n_threads: int | None, batch_size: int) -> None:
-        most = available_processors() if n_threads is None else n_threads
-        self.most = min(most, -(-batch_size // 4))  # rows go to threads by fours
-        self._best = {self.most: math.inf} if n_threads is not None else {1: math.inf, self.most: math.inf}
-        self._trials = [] if len(self._best) == 1 else [1, self.most] * 3
-
-    def next(self) -> int:
-        """Return how many threads the next chunk gets: each choice in turn at first, then the faster."""
-        return self._trials[0] if self._trials else min(self._best, key=lambda n: self._best[n])
-
-    def took(self, n_threads: int, seconds_per_sample: float) -> None:
-        """Take note of how long a chunk took."""
-        if self._trials:
-            self._trials.pop(0)
-            self._best[n_threads] = min(self._best[n_threads], seconds_per_sample)
+    gradient: NDArray[Any] | None  # None: plain per-sample SGD needs none
+    average: NDArray[Any] | None  # follows the parameters over the steps
+    slots: dict[str, NDArray[Any]]
+    last_loss: NDArray[np.float64]  # (1,): Σ s_c ℓ_c of the last batch
+    workspace: NDArray[Any]
 
 
 class Run:
     """The memory of one training call: scratch, a gradient if one is needed, and a copy of the last good state."""
 
-    def __init__(self, network: Network, samples: Samples, update: Update, n_threads: int | None = 1) -> None:
-        self.network = network
-        self.samples = samples
-        self.update = update
-        # with averaging the network's parameters are the average, and these are what the steps change
-        self._trained = network._state.get("iterate", network._parameters)
-        self._threads = Crossover(n_threads, update.batch_size)
-        self._workspace = network._new_workspace(update.batch_size, self._threads.most)
-        self._gradient = None if update.is_plain else network._new_parameters()
-        self._saved: list[NDArray[Any]] = []
-        self._saved_steps, self._saved_memory = 0, dict(network._memory)
-
-    def learn(
-        self, order: NDArray[np.int64] | None = None, deadline: float = math.inf, *, check_x: bool = False
-    ) -> Pass:
-        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter).
-
-        With `check_x`, an update that is plain stops at rows of X that are not finite.
-        """
-        network, batch = self.network, self.update.batch_size
-        averaging = network.optimizer.averaging
-        if averaging is not None and network.n_steps == 0:
-            self._trained[...] = network._parameters
-        n_visits = len(self.samples.X) if order is None else len(order)
-        n_steps = -(-n_visits // batch)
-        optimizer, memory = network.optimizer, network._memory
-        assert isinstance(optimizer, SteppingOptimizer)  # the others do not learn by passes
-        schedule, state = optimizer.schedule, tuple(network._state[name] for name in optimizer.state_names)
-        rates = schedule.rates(network.n_steps, n_steps, network.n_epochs) * schedule.scale(memory)
-        last_loss = np.array([memory.get("last_loss", 0.0)])
+    def __init__(self, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> None:
+        self.model, self.samples, self.update = model, samples, update
+        batch_size = int(update["batch_size"])
+        self.batch_size = batch_size
+        self._threads = Crossover(n_threads, batch_size)
+        averaging = model.optimizer.averaging
+        self._buffers = Buffers(
+            gradient=None if is_plain(update) else model.new_vector(),
+            average=model.parameters if isinstance(averaging, EMA) else None,
+            slots={name: model.slots[name] for name in model.optimizer.state_names},
+            last_loss=np.zeros(1),
+            workspace=model.workspace(batch_size, self._threads.most),
+        )
         # a chunk holds whole batches; a sample costs about 1 ns per parameter and 100 ns besides
-        chunk = max(1, int(CHUNK_NANOSECONDS / (network._parameters.size + 100)) // batch) * batch
-        result = Pass()
-        for start in range(0, n_visits, chunk):
-            stop = min(start + chunk, n_visits)
-            part = self.samples.rows(slice(start, stop)) if order is None else self.samples
+        self._chunk = max(1, int(CHUNK_NANOSECONDS / (model.parameters.size + 100)) // batch_size) * batch_size
+        self._snapshot: Snapshot | None = None
+        if update["dropout"]:
+            update["seed"] = model.draw_dropout_seed()
+
+    @property
+    def trained(self) -> NDArray[Any]:
+        """What the steps change."""
+        return self.model.trained
+
+    def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
+        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
+        model = self.model
+        if model.optimizer.averaging is not None and model.n_steps == 0:
+            self.trained[...] = model.parameters
+        result, done = Pass(), 0
+        for part, visits in self.samples.parts(order, self.batch_size):
+            bad = self._learn_part(part, visits, deadline, result)
+            if bad is not None:
+                whole = part is self.samples
+                result.bad = bad if whole else done + bad if order is None else int(order[done + bad])
+            if result.bad is not None or result.out_of_time:
+                break
+            done += len(part)
+        return result
+
+    def _learn_part(
+        self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass
+    ) -> int | None:
+        """Learn from samples that lie in memory, chunk by chunk; return the row whose loss was not finite."""
+        model, batch, memory = self.model, self.batch_size, self.model.memory
+        assert isinstance(model.optimizer, SteppingOptimizer)  # the others do not learn by passes
+        n_visits = len(samples) if order is None else len(order)
+        schedule = model.optimizer.schedule
+        rates = schedule.rates(model.n_steps, -(-n_visits // batch), model.n_epochs) * schedule.scale(memory)
+        for start in range(0, n_visits, self._chunk):
+            stop = min(start + self._chunk, n_visits)
+            part = samples if stop - start == n_visits or order is not None else samples.rows(slice(start, stop))
             visits = None if order is None else order[start:stop]
             first, last = start // batch, -(-stop // batch)  # steps
-            step_rates = rates if len(rates) == 1 else rates[first:last]
-            network.n_steps += last - first  # before the call: Ctrl-C during it is raised right after it
-            n_threads, began = self._threads.next(), time.perf_counter()
-            try:
-                loss, clipped, bad = network._program.train(
-                    self._trained,
-                    part.X,
-                    part.Y,
-                    part.labels,
-                    visits,
-                    part.weights,
-                    step_rates,
-                    network.n_steps - (last - first),
-                    self.update,
-                    state,
-                    last_loss,
-                    self._gradient,
-                    self._workspace,
-                    n_threads,
-                    network._parameters if isinstance(averaging, EMA) else None,
-                    check_x,
-                )
-            finally:
-                if isinstance(averaging, SWA) and network.n_epochs <= averaging.start:  # there is no average yet
-                    network._parameters[...] = self._trained
-            self._threads.took(n_threads, (time.perf_counter() - began) / (stop - start))
+            loss, clipped, bad = self._call(part, visits, rates if len(rates) == 1 else rates[first:last], last - first)
             result.loss_sum += loss
             result.weight += part.total_weight(visits)
             result.clipped += clipped
             result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
-            if "last_loss" in memory:
-                memory["last_loss"] = last_loss.item()
             if bad >= 0:
-                result.bad = start + bad if visits is None else int(visits[bad])
-                break
+                return start + bad if visits is None else int(visits[bad])
             if time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break
-        return result
+        return None
+
+    def _call(
+        self, samples: Samples, visits: NDArray[np.int64] | None, rates: NDArray[np.float64], n_steps: int
+    ) -> tuple[float, int, int]:
+        """Call the core for one chunk."""
+        model, buffers, averaging = self.model, self._buffers, self.model.optimizer.averaging
+        buffers.last_loss[0] = model.memory.get("last_loss", 0.0)
+        first_step = model.n_steps
+        model.n_steps += n_steps  # before the call: Ctrl-C during it is raised right after it
+        n_threads, began = self._threads.next(), time.perf_counter()
+        try:
+            found = model.program.train(
+                self.trained, buffers, samples, visits, self.update, rates, first_step, n_threads
+            )
+        finally:
+            if isinstance(averaging, SWA) and model.n_epochs <= averaging.start:  # there is no average yet
+                model.parameters[...] = self.trained
+        n_visits = len(samples) if visits is None else len(visits)
+        self._threads.took(n_threads, (time.perf_counter() - began) / n_visits)
+        if "last_loss" in model.memory:
+            model.memory["last_loss"] = buffers.last_loss.item()
+        return found
 
     def average_epoch(self) -> None:
         """Count the weights at the end of this epoch in, if the mean over the epochs is asked for."""
-        averaging = self.network.optimizer.averaging
-        if isinstance(averaging, SWA) and self.network.n_epochs > averaging.start:
-            m = self.network.n_epochs - averaging.start + 1
-            self.network._parameters += (self._trained - self.network._parameters) / m
+        model, averaging = self.model, self.model.optimizer.averaging
+        if isinstance(averaging, SWA) and model.n_epochs > averaging.start:
+            m = model.n_epochs - averaging.start + 1
+            model.parameters += (self.trained - model.parameters) / m
 
     def learn_scale(self) -> None:
-        """Let the network's scale of the inputs learn from the samples, and put them on it."""
-        if self.network._scaling.needed:
-            self.network._scaling.learn(self.samples.X)
-            self.samples = self.network._scaled(self.samples)
+        """Let the model's scale of the inputs learn from the samples, and put them on it."""
+        if self.model.scaling.needed:
+            self.model.scaling.learn(self.samples.X)
+            self.samples = self.model.scaled(self.samples)
 
     def gradient_norm(self, kept: NDArray[np.int64] | None) -> float:
         """‖∇E‖₂ over the samples, or over those kept for training; weight decay's λW and λ₁ sign(W) included."""
         part = self.samples if kept is None else self.samples.rows(kept)
-        gradient = self.network._gradient(part, 1 / len(part.X) if self.update.mean else 1.0)[0]
-        for dW, W in zip(self.network._views(gradient)[0], self.network.weights, strict=True):
-            dW += self.update.weight_decay * W + self.update.l1 * np.sign(W)
+        gradient, _ = self.model.gradient(part, 1 / len(part) if self.update["mean"] else 1.0)
+        decay, l1 = float(self.update["weight_decay"]), float(self.update["l1"])
+        for dW, W in zip(self.model.views(gradient)[0], self.model.weights, strict=True):
+            dW += decay * W + l1 * np.sign(W)
         return float(np.linalg.norm(gradient))
 
     def save_state(self) -> None:
-        """Copy parameters and the optimiser's arrays, for `restore_state`."""
-        state = self._state()
-        if not self._saved:
-            self._saved = [array.copy() for array in state]
-        else:
-            for saved, array in zip(self._saved, state, strict=True):
-                saved[...] = array
-        self._saved_steps, self._saved_memory = self.network.n_steps, dict(self.network._memory)
+        """Copy what training changes, for `restore_state`."""
+        self._snapshot = self.model.snapshot(self._snapshot)
 
     def restore_state(self) -> None:
-        """Take the network back to what `save_state` saw."""
-        for array, saved in zip(self._state(), self._saved, strict=True):
-            array[...] = saved
-        self.network.n_steps = self._saved_steps
-        self.network._memory = dict(self._saved_memory)
-
-    def _state(self) -> list[NDArray[Any]]:
-        return [self.network._parameters, *self.network._state.values(), *self.network._scaling.buffers]
+        """Take the model back to what `save_state` saw."""
+        assert self._snapshot is not None
+        self.model.restore(self._snapshot)
 
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
-        network, row = self.network, result.bad
-        if row is None and first_nonfinite(self._trained) < 0:
+        model, row = self.model, result.bad
+        if row is None and first_nonfinite(self.trained) < 0:
             return None
-        for k, arrays in enumerate(zip(*network._views(self._trained), strict=True)):
+        for k, arrays in enumerate(zip(*model.views(self.trained), strict=True)):
             if not all(array is None or np.isfinite(array).all() for array in arrays):
                 return Failure(f"the parameters of layer {k} are not finite", row, k)
         assert row is not None
-        before = network._parameters.copy()
-        network._parameters[...] = self._trained
-        inside = network._gradients(self.samples.rows(slice(row, row + 1)), 1.0)
-        network._parameters[...] = before
+        before = model.parameters.copy()
+        model.parameters[...] = self.trained
+        inside = model.gradients(self.samples.rows(slice(row, row + 1)).dense(), 1.0)
+        model.parameters[...] = before
         for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
             if not all(np.isfinite(value).all() for value in values):
                 return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)
         if math.isfinite(inside.loss):  # which is without dropout
             return Failure(f"the loss is not finite at row {row} of X, with dropout", row, None)
-        undefined = f"{loss_name(network.loss)} is not defined for this output"
+        undefined = f"{model.loss_name} is not defined for this output"
         return Failure(f"the loss is {inside.loss} at row {row} of X: {undefined}", row, None)

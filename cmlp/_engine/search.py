@@ -1,7 +1,4 @@
-"""The optimisers that search for their steps: exact line search and L-BFGS, with SciPy's minimisers over the core.
-
-E(w), the objective, is the mean or sum of s_c ℓ_c over the samples, plus ½ λ Σ‖W‖².
-"""
+"""The optimisers that search for their steps: exact line search and L-BFGS, with SciPy's minimisers over the core."""
 
 from __future__ import annotations
 
@@ -12,16 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cmlp._core import Update, first_nonfinite
-from cmlp._engine.passes import Crossover, Pass
-from cmlp.data.samples import Samples
-from cmlp.optimizers import LBFGS
+from cmlp._base.extras import import_extra
+from cmlp._core import first_nonfinite
+from cmlp._engine.passes import Buffers, Failure, Pass
+from cmlp._engine.threads import Crossover
+from cmlp.optimizers import LBFGS, SteppingOptimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cmlp.network import Network
-    from cmlp.training import DivergenceError, History
+    from cmlp._engine.loop import Rules
+    from cmlp._engine.model import Model
+    from cmlp.data.samples import Samples
 
     Evaluate: TypeAlias = Callable[[NDArray[Any]], tuple[float, NDArray[Any]]]
 
@@ -31,44 +30,46 @@ _STEP_TOLERANCE = 1e-8  # of a line search, relative to the longest step
 
 def import_optimize() -> Any:
     """Return scipy.optimize, or say how to get it."""
-    try:
-        import scipy.optimize
-    except ModuleNotFoundError as error:
-        raise ImportError("LBFGS and exact line searches need SciPy: pip install 'cmlp[scipy]'") from error
-    return scipy.optimize
+    return import_extra("scipy.optimize", "LBFGS and exact line searches")
 
 
 class Objective:
     """E and ∇E at any vector of the parameters' layout, by the kernels for batches.
 
-    E is taken over the samples, or over those kept for training.
+        E(w) = scale · Σ s_c ℓ_c + ½ λ Σ‖W‖² + constant        ∇E = gradient_scale · g + λ W
+
+    with g what the core returns: Σ s_c ∂ℓ_c/∂w, or its mean if the update says so.
 
     Attributes
     ----------
     real : ndarray of int64
         Where the parameter vector has weights and biases, not padding.
     bad : int or None
-        Row of X whose loss was not finite at the last point.
+        Row of X whose loss was not finite at the last point: one of `rows`, if the samples are a choice of them.
     data_loss : float
         Σ s_c ℓ_c at the last point of `gradient`.
     """
 
     def __init__(
         self,
-        network: Network,
+        model: Model,
         samples: Samples,
-        kept: NDArray[np.int64] | None,
-        update: Update,
+        update: NDArray[np.void],
         n_threads: int | None,
+        *,
+        scale: float,
+        decay: float,
+        gradient_scale: float = 1.0,
+        constant: float = 0.0,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
-        self.network, self.update, self._kept = network, update, kept
-        self.samples = samples if kept is None else samples.rows(kept)
-        self.scale = 1 / len(self.samples.X) if update.mean else 1.0
-        self._threads = Crossover(n_threads, update.batch_size)
-        self._gradient = network._new_parameters()
-        self._workspace = network._new_workspace(update.batch_size, self._threads.most)
-        mask = network._new_parameters()
-        for array in (*network._views(mask)[0], *network._views(mask)[1]):
+        self.model, self.samples, self._update, self._rows = model, samples, update, rows
+        self._scale, self._decay, self._gradient_scale, self._constant = scale, decay, gradient_scale, constant
+        self._threads = Crossover(n_threads, int(update["batch_size"]))
+        workspace = model.workspace(int(update["batch_size"]), self._threads.most)
+        self._buffers = Buffers(model.new_vector(), None, {}, np.zeros(1), workspace)
+        mask = model.new_vector()
+        for array in (*model.views(mask)[0], *model.views(mask)[1]):
             if array is not None:
                 array[...] = 1
         self.real = np.flatnonzero(mask)
@@ -77,106 +78,101 @@ class Objective:
 
     def value(self, w: NDArray[Any]) -> float:
         """Return E(w); infinite where it is not a finite number."""
-        s = self.samples
-        loss, _ = self.network._program.evaluate(w, s.X, s.Y, s.labels, s.weights, self._workspace)
-        value: float = self.scale * loss + self._penalty(w)
+        program, workspace = self.model.program, self._buffers.workspace
+        loss = sum(program.evaluate(w, part, workspace)[0] for part, _ in self.samples.parts())
+        value = self._scale * loss + self._penalty(w) + self._constant
         return value if math.isfinite(value) else math.inf
 
     def gradient(self, w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return E(w) and ∇E(w), which the next call overwrites; E is infinite if a loss was not finite."""
-        network, s = self.network, self.samples
-        no_rates, no_loss = np.zeros(1), np.zeros(1)
-        n_threads, began = self._threads.next(), time.perf_counter()
-        self.data_loss, _, bad = network._program.train(
-            w,
-            s.X,
-            s.Y,
-            s.labels,
-            None,
-            s.weights,
-            no_rates,
-            0,
-            self.update,
-            (),
-            no_loss,
-            self._gradient,
-            self._workspace,
-            n_threads,
-        )
-        self._threads.took(n_threads, time.perf_counter() - began)
-        self.bad = None if bad < 0 else bad if self._kept is None else int(self._kept[bad])
-        for dW, W in zip(network._views(self._gradient)[0], network._views(w)[0], strict=True):
-            dW += self.update.weight_decay * W
-        value = self.scale * self.data_loss + self._penalty(w)
-        return value if bad < 0 and first_nonfinite(self._gradient) < 0 else math.inf, self._gradient
+        gradient, done = self._buffers.gradient, 0
+        assert gradient is not None
+        self.data_loss, self.bad, total = 0.0, None, None
+        for part, _ in self.samples.parts():
+            n_threads, began = self._threads.next(), time.perf_counter()
+            loss, _, bad = self.model.program.train(
+                w, self._buffers, part, None, self._update, np.zeros(1), 0, n_threads
+            )
+            self._threads.took(n_threads, time.perf_counter() - began)
+            if bad >= 0:
+                self.bad = done + bad if self._rows is None else int(self._rows[done + bad])
+                return math.inf, gradient
+            self.data_loss += loss
+            done += len(part)
+            if done < len(self.samples) or total is not None:  # sparse rows come in several parts
+                total = gradient.copy() if total is None else total + gradient
+        if total is not None:
+            gradient[...] = total
+        if self._gradient_scale != 1.0:
+            gradient *= self._gradient_scale
+        for dW, W in zip(self.model.views(gradient)[0], self.model.views(w)[0], strict=True):
+            dW += self._decay * W
+        value = self._scale * self.data_loss + self._penalty(w) + self._constant
+        return value if first_nonfinite(gradient) < 0 else math.inf, gradient
 
     def _penalty(self, w: NDArray[Any]) -> float:
         """Return ½ λ Σ‖W‖²."""
-        if not self.update.weight_decay:
+        if not self._decay:
             return 0.0
-        squares = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.network._views(w)[0])
-        return 0.5 * self.update.weight_decay * squares
+        squares = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.model.views(w)[0])
+        return 0.5 * self._decay * squares
 
-    def passed(self, learning_rate: float = math.nan) -> Pass:
-        """Return what an iteration reports: the data term at the last point of `gradient`."""
-        return Pass(self.data_loss, self.samples.total_weight(), 0, learning_rate)
+    def passed(self, learning_rate: float = math.nan, value: float = math.nan) -> Pass:
+        """Return what an iteration reports: the data term at the last point of `gradient`, and E."""
+        return Pass(self.data_loss, self.samples.total_weight(), learning_rate=learning_rate, objective=value)
 
-    def divergence(self, history: History) -> DivergenceError:
-        """Return the error that says where the last point's numbers were not finite."""
-        from cmlp.training import DivergenceError  # which imports this module
-
-        iteration = len(history.loss)
+    def failure(self) -> Failure:
+        """Say what was not finite at the last point."""
         what = "its gradient" if self.bad is None else f"the loss at row {self.bad} of X"
-        return DivergenceError(
-            f"training diverged in iteration {iteration}: {what} is not finite at a point that was tried. The network "
-            "has the parameters from before. Try weight_decay, or inputs scaled to about unit size",
-            iteration,
-            self.bad,
-            None,
-            history,
-        )
+        return Failure(f"{what} is not finite at a point that was tried", self.bad, None)
 
 
 class _Stop(Exception):
     """Ends SciPy's minimisation from within."""
 
 
-def search(objective: Objective, epochs: int, end_epoch: Callable[[Pass], bool], history: History) -> None:
-    """Train with an optimiser that searches for its steps, from the network's parameters on.
+def search(objective: Objective, rules: Rules, epochs: int) -> str | None:
+    """Train with an optimiser that searches for its steps, from the model's parameters on.
 
     Parameters
     ----------
     objective : Objective
+    rules : Rules
+        `end_epoch` is called after every iteration, with the model's parameters where it ended; `diverged` if the
+        objective or its gradient is not finite: the model keeps the parameters of the last iteration.
     epochs : int
         Iterations at most.
-    end_epoch : callable
-        Called after every iteration, with the network's parameters where it ended; True stops.
-    history : History
-        `objective` and `stopped` are entered here.
 
-    Raises
-    ------
-    DivergenceError
-        If the objective or its gradient is not finite; the network keeps the parameters of the last iteration.
+    Returns
+    -------
+    str or None
+        Why it ended: "converged", "max_fun" or "line_search"; None: the rules or the number of epochs ended it.
     """
+    optimizer = objective.model.optimizer
 
     def evaluate(w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         value, gradient = objective.gradient(w)
         if value == math.inf:
-            raise objective.divergence(history)
+            rules.diverged(objective.failure())
         return value, gradient
 
-    optimizer = objective.network.optimizer
     if isinstance(optimizer, LBFGS):
-        _minimize_lbfgs(objective, evaluate, optimizer, epochs, end_epoch, history)
-        return
+        found = minimize_lbfgs(objective, evaluate, optimizer, epochs, rules.end_epoch)
+        if found is None:
+            return None
+        if found.status == 0:
+            return "converged"
+        if found.nit == epochs:
+            return None
+        return "max_fun" if found.nfev >= optimizer.max_fun else "line_search"
     for _ in range(epochs):
         result = _line_search_step(objective, evaluate)
-        if end_epoch(result):
-            break
+        objective.model.n_epochs += 1
+        if rules.end_epoch(result):
+            return None
         if result.learning_rate == 0.0:
-            history.stopped = "converged"
-            break
+            return "converged"
+    return None
 
 
 def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
@@ -186,8 +182,9 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
     bounded minimiser then searches below the α that was too long. If none lowers E, w stays: it is stationary, but for
     rounding.
     """
-    network = objective.network
-    w, schedule = network._parameters, network.optimizer.schedule  # type: ignore[attr-defined]
+    model = objective.model
+    assert isinstance(model.optimizer, SteppingOptimizer)
+    w, schedule = model.parameters, model.optimizer.schedule
     start, g = evaluate(w)
     result = objective.passed(0.0)
     trial = np.empty_like(w)
@@ -198,7 +195,7 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
         return objective.value(trial)
 
     best, lowest = 0.0, start
-    alpha = schedule.rates(network.n_steps, 1, network.n_epochs).item() * schedule.scale(network._memory)
+    alpha = schedule.rates(model.n_steps, 1, model.n_epochs).item() * schedule.scale(model.memory)
     value = along(alpha)
     growing = value < start
     for _ in range(_MOST_TRIALS):
@@ -217,21 +214,22 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
         result.learning_rate = float(found.x) if found.fun < lowest else best
         along(result.learning_rate)
         w[...] = trial
-    network.n_steps += 1
+    model.n_steps += 1
     return result
 
 
-def _minimize_lbfgs(
-    objective: Objective,
-    evaluate: Evaluate,
-    optimizer: LBFGS,
-    epochs: int,
-    end_epoch: Callable[[Pass], bool],
-    history: History,
-) -> None:
-    """Minimise E by SciPy's L-BFGS-B, which sees the parameters without their padding, in float64."""
-    network, real = objective.network, objective.real
-    trial = network._new_parameters()
+def minimize_lbfgs(
+    objective: Objective, evaluate: Evaluate, optimizer: LBFGS, epochs: int, end_epoch: Callable[[Pass], bool]
+) -> Any:
+    """Minimise E by SciPy's L-BFGS-B, which sees the parameters without their padding, in float64.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult or None
+        None: `end_epoch` asked to stop.
+    """
+    model, real = objective.model, objective.real
+    trial = model.new_vector()
 
     def value_and_gradient(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         trial[real] = x
@@ -239,10 +237,10 @@ def _minimize_lbfgs(
         return value, gradient[real].astype(np.float64)
 
     def end_iteration(intermediate_result: Any) -> None:  # SciPy asks for this name
-        network._parameters[real] = intermediate_result.x
-        network.n_steps += 1
-        history.objective.append(float(intermediate_result.fun))
-        if end_epoch(objective.passed()):
+        model.parameters[real] = intermediate_result.x
+        model.n_steps += 1
+        model.n_epochs += 1
+        if end_epoch(objective.passed(value=float(intermediate_result.fun))):
             raise _Stop
 
     options = {
@@ -252,13 +250,9 @@ def _minimize_lbfgs(
         "gtol": optimizer.gtol,
         "ftol": optimizer.ftol,
     }
-    x = network._parameters[real].astype(np.float64)
+    x = model.parameters[real].astype(np.float64)
     minimize = import_optimize().minimize
     try:
-        found = minimize(value_and_gradient, x, jac=True, method="L-BFGS-B", options=options, callback=end_iteration)
+        return minimize(value_and_gradient, x, jac=True, method="L-BFGS-B", options=options, callback=end_iteration)
     except _Stop:
-        return
-    if found.status == 0:
-        history.stopped = "converged"
-    elif found.nit < epochs:
-        history.stopped = "max_fun" if found.nfev >= optimizer.max_fun else "line_search"
+        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,24 +16,35 @@ if TYPE_CHECKING:
 ORDERS = ("given", "shuffle", "replacement")
 
 
+_DENSE_BYTES = 1 << 26  # sparse rows become dense so many bytes at a time
+
+
 @dataclass
 class Samples:
     """Checked samples, as the core takes them.
 
     Attributes
     ----------
-    X : ndarray, shape (M, n)
+    X : ndarray or SciPy's CSR matrix, shape (M, n)
+        Sparse rows become dense in `parts`.
     Y : ndarray, shape (M, n_N), or None
     labels : ndarray of int64, shape (M,), or None
         Class indices in place of Y.
     weights : ndarray of float64, shape (M,), or None
         s_c; None: all 1.
+    checked : bool
+        Whether X has been looked through for NaN and infinities. If not, plain per-sample SGD stops at the first.
     """
 
-    X: NDArray[Any]
+    X: Any
     Y: NDArray[Any] | None = None
     labels: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
+    checked: bool = True
+
+    def __len__(self) -> int:
+        """Return M."""
+        return int(self.X.shape[0])
 
     def rows(self, index: slice | NDArray[np.int64]) -> Samples:
         """Select rows by a slice (views) or an index array (copies)."""
@@ -41,13 +53,37 @@ class Samples:
             None if self.Y is None else self.Y[index],
             None if self.labels is None else self.labels[index],
             None if self.weights is None else self.weights[index],
+            self.checked,
         )
+
+    def dense(self) -> Samples:
+        """Return the samples with X as an array."""
+        return self if isinstance(self.X, np.ndarray) else replace(self, X=self.X.toarray())
+
+    def parts(
+        self, order: NDArray[np.int64] | None = None, batch_size: int = 1
+    ) -> Iterator[tuple[Samples, NDArray[np.int64] | None]]:
+        """Yield the samples and the visits to them: in one piece, or sparse rows, some whole batches at a time."""
+        if isinstance(self.X, np.ndarray):
+            yield self, order
+            return
+        row_bytes = self.X.shape[1] * self.X.dtype.itemsize
+        step = max(1, _DENSE_BYTES // row_bytes // batch_size) * batch_size
+        for start in range(0, len(self) if order is None else len(order), step):
+            rows = slice(start, start + step)
+            yield self.rows(rows if order is None else order[rows]).dense(), None
 
     def total_weight(self, visits: NDArray[np.int64] | None = None) -> float:
         """Return Σ s_c over the samples, or over those visited."""
         if self.weights is None:
-            return len(self.X) if visits is None else len(visits)
+            return len(self) if visits is None else len(visits)
         return float((self.weights if visits is None else self.weights[visits]).sum())
+
+
+def as_rows(X: Any) -> Any:
+    """Return a SciPy matrix by rows: as an array if that is small, else as CSR."""
+    X = X.tocsr()
+    return X.toarray() if X.shape[0] * X.shape[1] * X.dtype.itemsize <= _DENSE_BYTES else X
 
 
 def sample_order(order: str, n_samples: int, rng: np.random.Generator) -> NDArray[np.int64] | None:

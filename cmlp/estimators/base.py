@@ -14,9 +14,10 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp.activations import ACTIVATIONS
-from cmlp.data.samples import Samples
-from cmlp.estimators.rules import DENSE_BYTES, HeldOut, dense_chunks, fit_lbfgs, fit_stochastic, optimizer_of
+from cmlp.data.samples import Samples, as_rows
+from cmlp.estimators.rules import HeldOut, fit_lbfgs, fit_stochastic, optimizer_of
 from cmlp.mlp import MLP
+from cmlp.network import model_of
 from cmlp.optimizers import SGD, Optimizer
 
 if TYPE_CHECKING:
@@ -193,8 +194,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if first:
             self._initialize(layer_sizes, X.dtype, rng)
         network = self._synced()
-        if network._drops_out:
-            network._rng = np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
+        model = model_of(network)
+        if model.drops_out:
+            model.rng = np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
         if network.sizes != layer_sizes:
             raise ValueError(f"the layers have the sizes {network.sizes}, but these parameters and data {layer_sizes}.")
         if self.early_stopping and incremental:
@@ -202,33 +204,29 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         samples = self._samples(X, y, weights, network)
         held_out, kept = None, None
         if validation_data is not None:
-            held_out = HeldOut(self, network, self._validation_samples(validation_data, network))
+            held_out = HeldOut(self, model, self._validation_samples(validation_data, network))
         elif self.early_stopping and self._stochastic:
             kept, rest = self._split(y, rng)
-            held_out = HeldOut(self, network, samples.rows(rest))
+            held_out = HeldOut(self, model, samples.rows(rest))
         self._begin_validation(held_out)
         if not self._stochastic:
-            network._set_optimizer(SGD())
+            model.set_optimizer(SGD())
             self._optimizer = network.optimizer
-            fit_lbfgs(self, network, samples, held_out)
+            fit_lbfgs(self, model, samples, held_out)
             return self
         if not hasattr(self, "_optimizer") or not (incremental or self.warm_start == "optimizer"):
-            network._set_optimizer(optimizer_of(self))
+            model.set_optimizer(optimizer_of(self))
         if self.early_stopping and not hasattr(self, "_best_parameters"):
-            self._best_parameters = network._parameters.copy()
+            self._best_parameters = model.parameters.copy()
         try:
-            fit_stochastic(self, network, samples, kept, held_out, rng, incremental=incremental)
+            fit_stochastic(self, model, samples, kept, held_out, rng, incremental=incremental)
         finally:
             self._optimizer = network.optimizer
         return self
 
     def _samples(self, X: Any, y: NDArray[Any], weights: Any, network: MLP) -> Samples:
         """Return checked samples as the core takes them, X still sparse if it is too large to be made dense at once."""
-        if not isinstance(X, np.ndarray):
-            X = X.tocsr()
-            if X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE_BYTES:
-                X = X.toarray()
-        X = X.astype(network.dtype, copy=False)
+        X = (X if isinstance(X, np.ndarray) else as_rows(X)).astype(network.dtype, copy=False)
         if isinstance(X, np.ndarray):
             X = np.require(X, requirements=["C", "A"])
         if weights is not None:
@@ -342,7 +340,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         network = self._synced()
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=network.dtype, order="C", reset=False)
         samples = Samples(X if isinstance(X, np.ndarray) else X.tocsr())
-        found = [network.predict(part.X, n_threads=self.n_threads) for part, _ in dense_chunks(samples, None)]
+        found = [network.predict(part.X, n_threads=self.n_threads) for part, _ in samples.parts()]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _one_output(self, x: ArrayLike) -> NDArray[Any]:

@@ -150,7 +150,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     def _core_targets(self, y: NDArray[Any], network: Network) -> NDArray[Any]:
         """Return class indices, or numbers: -1 and 1 for hinge, 0 and 1 else."""
-        if self._multiclass and network._loss_name != "squared_error":
+        if self._multiclass and network.loss != "squared_error":
             return y.argmax(axis=1).astype(np.int64)  # type: ignore[no-any-return]
         return np.where(y, 1, -1).astype(float) if self.loss == "hinge" else y.astype(float)
 

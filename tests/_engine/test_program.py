@@ -147,7 +147,7 @@ def test_views_do_not_overlap_and_hold_all_parameters(layout, monkeypatch):
         array[...] = k + 1
     for k, array in enumerate(arrays):
         assert (array == k + 1).all()
-    assert net.n_parameters == sum(a.size for a in arrays) == np.count_nonzero(net._parameters)
+    assert net.n_parameters == sum(a.size for a in arrays) == np.count_nonzero(net._model.parameters)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -8,11 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from core.test_c_interface import predict_in_c
 from helpers.cases import FLOATS, flat, relative_error, samples_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
-from core.test_c_interface import predict_in_c
 
 import cmlp
 from cmlp import SGD, Adam, Dense, Identity, add, chain, concatenate
@@ -53,7 +53,7 @@ def test_fit_equals_scaling_by_hand(simd_level, settings, dtype):
     net, plain = pair(dtype)
     net.fit(X, y, epochs=3, **settings)
     if "validation" in settings:  # the scale is that of the rows to train on
-        kept, _ = split_validation(60, 0.3, copy.deepcopy(plain._rng))
+        kept, _ = split_validation(60, 0.3, copy.deepcopy(plain._model.rng))
         scaler = StandardScaler().fit(X[kept])
     else:
         scaler = StandardScaler().fit(X)
@@ -118,7 +118,7 @@ def test_the_fast_and_the_slow_learn_one_learn_the_same(simd_level, dtype):
     for x, target in zip(X, y, strict=True):
         assert fast.learn_one(x, target) == pytest.approx(slow.learn_one(x.tolist(), target.tolist()), rel=1e-4)
     assert close(fast, slow, dtype)
-    for a, b in zip(fast._scaling.buffers, slow._scaling.buffers, strict=True):
+    for a, b in zip(fast._model.scaling.buffers, slow._model.scaling.buffers, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6 if a.dtype == "float32" else 1e-12)
 
 
@@ -134,13 +134,13 @@ def test_a_stream_of_single_samples_starts_at_scale_one():
 def test_the_scale_of_a_stream_is_that_of_all_samples(blocks, offset):
     net = cmlp.MLP([1, 1], standardize=True, dtype="float64", init="zeros", bias_init="zeros")
     for block in blocks:
-        net._scaling.learn(np.array(block)[:, None] + offset)
+        net._model.scaling.learn(np.array(block)[:, None] + offset)
     everything = np.concatenate([np.array(block) + offset for block in blocks])
     magnitude = np.abs(everything).max() + 1e-300
     assert abs(net.input_mean[0] - everything.mean()) <= 1e-12 * magnitude
     if np.ptp(everything) == 0:
         assert net.input_scale[0] == 1
-        assert net._scaling.squares[0] == 0  # to the last bit
+        assert net._model.scaling.squares[0] == 0  # to the last bit
     elif everything.std() > 1e-6 * magnitude:
         assert net.input_scale[0] == pytest.approx(everything.std(), rel=1e-6)
 
@@ -203,7 +203,7 @@ def test_samples_are_not_changed_and_their_scale_survives_overflow_of_a_square()
     weights = everything(net)
     with pytest.raises(ValueError, match="the numbers in column 1 of X are too large to be standardised"):
         net.fit(X.astype(float) * [1, 1e200, 1, 1, 1], y, epochs=1)
-    assert not net._scaling.count.any()
+    assert not net._model.scaling.count.any()
     np.testing.assert_array_equal(everything(net), weights)
 
 
@@ -211,15 +211,15 @@ def test_what_fails_leaves_the_scale_as_it_was():
     X, y = raw_samples()
     net, _ = pair()
     net.partial_fit(X, y)
-    before = [array.copy() for array in net._scaling.buffers]
+    before = [array.copy() for array in net._model.scaling.buffers]
     for learn in (lambda: net.partial_fit(X * 2, y * 1e200), lambda: net.learn_one(X[0] * 2, y[0] * 1e200)):
         with pytest.raises(cmlp.DivergenceError):
             learn()
-        for array, expected in zip(net._scaling.buffers, before, strict=True):
+        for array, expected in zip(net._model.scaling.buffers, before, strict=True):
             np.testing.assert_array_equal(array, expected)
     with pytest.raises(TypeError, match="batch_size"):
         net.partial_fit(X, y, batch_size="1")
-    np.testing.assert_array_equal(net._scaling.count, before[0])
+    np.testing.assert_array_equal(net._model.scaling.count, before[0])
 
 
 # ------------------------------------------------------------------------------------------------------ missing
@@ -274,7 +274,7 @@ def test_an_input_without_any_number():
     net = cmlp.MLP([5, 2], missing="mean", dtype="float64", seed=0)
     with pytest.raises(ValueError, match="column 2 of X is NaN in every row, so it has no mean: drop it"):
         net.fit(X, y, epochs=1)
-    assert not net._scaling.count.any()
+    assert not net._model.scaling.count.any()
     net.partial_fit(X / 500, y)  # a stream may bring numbers later
     assert net.input_mean[2] == 0
     net.partial_fit(np.ones((1, 5)), y[:1])

@@ -1,0 +1,51 @@
+"""The epoch loop. What happens between two epochs is decided by rules: those of `fit`, of scikit-learn, ..."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cmlp._engine.passes import Failure, Pass, Run
+
+
+class Rules(Protocol):
+    """What decides about the order of the samples, the record and the end.
+
+    Attributes
+    ----------
+    restores : bool
+        Whether an epoch that fails is taken back.
+    """
+
+    restores: bool
+
+    def visits(self) -> NDArray[np.int64] | None:
+        """Return the order of the next epoch; None: as the samples are."""
+
+    def diverged(self, failure: Failure) -> None:
+        """Raise an error, or let the epoch stand, as the last one."""
+
+    def end_epoch(self, result: Pass) -> bool:
+        """Record an epoch; return whether it was the last one."""
+
+
+def run_epochs(run: Run, rules: Rules, epochs: int, deadline: float = math.inf) -> None:
+    """Train epoch by epoch, until the rules say stop or the deadline (time.perf_counter) has passed."""
+    for _ in range(epochs):
+        if rules.restores:
+            run.save_state()
+        result = run.learn(rules.visits(), deadline)
+        failure = run.failure(result)
+        if failure is None:
+            run.average_epoch()
+        else:
+            if rules.restores:
+                run.restore_state()
+            rules.diverged(failure)
+        run.model.n_epochs += 1
+        if rules.end_epoch(result) or failure is not None:
+            return

@@ -1,0 +1,427 @@
+"""A network without its face: what is computed, with which numbers, and the memory of its training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cmlp._base.checks import check_count, finite_array, numeric_array, shown
+from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow
+from cmlp._engine.program import Lowering, biases_view, weights_view
+from cmlp._engine.scaling import Scaling
+from cmlp._engine.threads import available_processors, check_threads
+from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
+from cmlp.data.samples import Samples
+from cmlp.initializers import initial_biases, initial_weights
+from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
+from cmlp.losses import CLASSIFYING, Loss, loss_name
+from cmlp.optimizers import SGD, Optimizer, Rprop, SteppingOptimizer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+_LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
+
+
+class Scores(NamedTuple):
+    """What `Network.evaluate` returns.
+
+    Attributes
+    ----------
+    loss : float
+        Mean of ℓ over the samples.
+    accuracy : float or None
+        Share of samples whose class is right; None for a loss of values. The class is the arg max for cross_entropy
+        and for classes with hinge; else every output decides, by ŷ > ½ (binary_cross_entropy) or ŷ > 0 (hinge).
+
+    Examples
+    --------
+    >>> Scores(loss=0.25, accuracy=None).loss
+    0.25
+    """
+
+    loss: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What `Network.gradients` returns; one entry a dense layer, k from 0.
+
+    Attributes
+    ----------
+    weights, biases : list of ndarray
+        ∂E/∂W_k (n_in, n_out) and ∂E/∂b_k (n_out,), None for a layer without bias.
+    deltas : list of ndarray, shape (M, n_out)
+        δ_k = ∂ℓ/∂z_k of every sample (times its sample weight); (n_out,) for one sample (n,), so for the next two.
+    net_inputs, activations : list of ndarray, shape (M, n_out)
+        z_k and a_k of every sample; for a linear layer that is a branch of `add`, the sum that it adds to.
+    loss : float
+        E, the mean or the sum of ℓ.
+
+    Examples
+    --------
+    >>> import cmlp
+    >>> net = cmlp.MLP([1, 2, 1], bias=False, init=[[[1, -1]], [[2], [3]]])
+    >>> g = net.gradients([[1]], [1])  # z_1 = (1, -1), ŷ = 2, δ_2 = 1
+    >>> [z.tolist() for z in g.net_inputs], [d.tolist() for d in g.deltas]
+    ([[[1.0, -1.0]], [[2.0]]], [[[2.0, 0.0]], [[1.0]]])
+    """
+
+    weights: list[NDArray[Any]]
+    biases: list[NDArray[Any] | None]
+    deltas: list[NDArray[Any]]
+    net_inputs: list[NDArray[Any]]
+    activations: list[NDArray[Any]]
+    loss: float
+
+
+class Snapshot(NamedTuple):
+    """What training changes, copied; see `Model.snapshot`."""
+
+    arrays: list[NDArray[Any]]
+    memory: dict[str, float]
+    n_steps: int
+
+
+class Model:
+    """Program, parameters, optimiser with its state, scale of the inputs, counters and random generator of a network.
+
+    Whoever computes takes a Model; `cmlp.Network` is the face over it and documents its parameters.
+
+    Attributes
+    ----------
+    layers, n_inputs, n_outputs, loss, loss_name, dtype
+        What it was made from.
+    program : Program
+        The compiled program; `operations` are its operations, an array of `cmlp._core.OPERATION`.
+    parameters : ndarray, shape (program.n_parameters,)
+        All weights and biases, padding included.
+    optimizer : Optimizer
+        Set by `set_optimizer`, which starts it anew.
+    slots : dict of ndarray
+        The arrays that the optimiser keeps, each like `parameters`, and "iterate": the weights that the steps change,
+        where the parameters are their average.
+    memory : dict of float
+        The single numbers that the optimiser keeps.
+    n_steps, n_epochs : int
+        Made with the present optimiser.
+    scaling : Scaling
+        Of the inputs.
+    rng : numpy.random.Generator
+        For initial weights, the order of samples, splits and dropout.
+    one_row : OneRow
+        The shortest way to predict and learn one sample.
+    """
+
+    optimizer: Optimizer
+    slots: dict[str, NDArray[Any]]
+    memory: dict[str, float]
+    n_epochs: int
+
+    def __init__(
+        self,
+        layers: Layer,
+        n_inputs: int,
+        *,
+        loss: str | Loss = "squared_error",
+        dtype: DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+        standardize: bool = False,
+        missing: str = "error",
+    ) -> None:
+        if not isinstance(layers, Layer):
+            raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
+        self.layers, self.loss, self.loss_name = layers, loss, loss_name(loss)
+        self.n_inputs = check_count(n_inputs, "n_inputs")
+        self.n_outputs = layers.output_size(self.n_inputs)
+        if self.loss_name == "cross_entropy" and self.n_outputs == 1:
+            raise ValueError(
+                "cross_entropy needs one output per class, and at least 2: for one output use binary_cross_entropy"
+            )
+        self.dtype = _float_type(dtype)
+        self.rng = np.random.default_rng(seed)
+        self.scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
+        self.program = Lowering(layers, self.n_inputs, loss, self.dtype).program()
+        self.operations = self.program.operations
+        self._dense = [op for op in self.operations if op["kind"] == KINDS["dense"]]
+        self.drops_out = bool(self.operations["dropout"].any())
+        self.parameters = self.new_vector()
+        scale = self.scaling.buffers if standardize else None
+        self.one_row = OneRow(self.program, self.parameters, self.workspace(1), scale)
+        self.weights, self.biases = self.views(self.parameters)
+        self.set_optimizer(SGD())
+
+    def initialise(self) -> None:
+        """Draw initial weights and biases as the layers say."""
+        for layer, W, b in zip(dense_layers(self.layers), self.weights, self.biases, strict=True):
+            W[...] = finite_array(initial_weights(layer.init, self.rng, *W.shape), self.dtype, "init")
+            if b is not None:
+                b[...] = finite_array(initial_biases(layer.bias_init, self.rng, *W.shape), self.dtype, "bias_init")
+
+    # ------------------------------------------------------------------------------------------------ memory
+
+    def new_vector(self) -> NDArray[Any]:
+        """Return a zeroed vector of the parameters' layout."""
+        return _aligned_zeros(self.program.n_parameters, self.dtype)
+
+    def workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
+        """Return the scratch that one call of the core computes in, for so many samples or as many as go at once."""
+        size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
+        return _aligned_zeros(size, self.dtype)
+
+    def views(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
+        """Return the weights and biases in a vector of the parameters' layout, live."""
+        return (
+            tuple(weights_view(op, vector) for op in self._dense),
+            tuple(biases_view(op, vector) for op in self._dense),
+        )
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(p.size for p in (*self.weights, *self.biases) if p is not None)
+
+    @property
+    def trained(self) -> NDArray[Any]:
+        """The vector that the steps change: the parameters, unless they are its average."""
+        return self.slots.get("iterate", self.parameters)
+
+    @property
+    def n_steps(self) -> int:
+        """Update steps made with the present optimiser."""
+        return self.one_row.n_steps
+
+    @n_steps.setter
+    def n_steps(self, n_steps: int) -> None:
+        self.one_row.n_steps = n_steps
+
+    def snapshot(self, into: Snapshot | None = None) -> Snapshot:
+        """Copy what training changes, for `restore`; the arrays of an earlier snapshot are used again."""
+        live = self._live()
+        if into is None:
+            return Snapshot([array.copy() for array in live], dict(self.memory), self.n_steps)
+        for saved, array in zip(into.arrays, live, strict=True):
+            saved[...] = array
+        return Snapshot(into.arrays, dict(self.memory), self.n_steps)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot that was taken with the present optimiser."""
+        for array, saved in zip(self._live(), snapshot.arrays, strict=True):
+            array[...] = saved
+        self.memory, self.n_steps = dict(snapshot.memory), snapshot.n_steps
+
+    @contextmanager
+    def unchanged_if_refused(self) -> Iterator[None]:
+        """Take everything but the parameters back if the block, which prepares a training call, raises an error."""
+        kept = self.optimizer, self.slots, self.memory, self.n_steps, self.n_epochs
+        generator, scale = self.rng.bit_generator.state, [array.copy() for array in self.scaling.buffers]
+        try:
+            yield
+        except BaseException:
+            optimizer, self.slots, self.memory, self.n_steps, self.n_epochs = kept
+            self._take(optimizer)
+            self.rng.bit_generator.state = generator
+            for array, before in zip(self.scaling.buffers, scale, strict=True):
+                array[...] = before
+            raise
+
+    def _live(self) -> list[NDArray[Any]]:
+        return [self.parameters, *self.slots.values(), *self.scaling.buffers]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
+        vectors = {"": self.parameters, **{f"{name}.": vector for name, vector in self.slots.items()}}
+        named = {}
+        for prefix, vector in vectors.items():
+            weights, biases = self.views(vector)
+            named |= {f"{prefix}weights.{k}": W for k, W in enumerate(weights)}
+            named |= {f"{prefix}biases.{k}": b for k, b in enumerate(biases) if b is not None}
+        if self.scaling.needed:
+            named |= {f"scaling.{name}": array for name, array in self.scaling.state().items()}
+        return named
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the compiled program and the views, for pickle and copy."""
+        return {
+            "made_from": {
+                "layers": layer_to_config(self.layers),
+                "n_inputs": self.n_inputs,
+                "loss": self.loss,
+                "dtype": self.dtype.name,
+                "seed": self.rng,
+                "standardize": self.scaling.standardize,
+                "missing": self.scaling.missing,
+            },
+            "optimizer": self.optimizer,
+            "memory": dict(self.memory),
+            "n_steps": self.n_steps,
+            "n_epochs": self.n_epochs,
+            "arrays": {name: array.copy() for name, array in self.arrays().items()},
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Make the model anew from what `__getstate__` returned."""
+        made_from = dict(state["made_from"])
+        self.__init__(layer_from_config(made_from.pop("layers")), **made_from)  # type: ignore[misc]
+        self.set_optimizer(state["optimizer"])
+        for name, array in self.arrays().items():
+            array[...] = state["arrays"][name]
+        self.take_counters(state["memory"], state["n_steps"], state["n_epochs"])
+
+    def take_counters(self, memory: Mapping[str, float], n_steps: int, n_epochs: int) -> None:
+        """Go on from saved counters, after the arrays have been filled in."""
+        self.memory, self.n_steps, self.n_epochs = dict(memory), n_steps, n_epochs
+        self.scaling.set_state(self.scaling.state())  # checks it, and brings what follows from it up to date
+
+    # --------------------------------------------------------------------------------------------- optimiser
+
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """Take an optimiser and start it from the beginning: t = 0, moments 0."""
+        names = (*optimizer.state_names, *(["iterate"] if optimizer.averaging is not None else []))
+        slots = {name: self.new_vector() for name in names}
+        for name, value in optimizer.state_start.items():
+            slots[name][...] = value
+        self.slots, self.memory = slots, optimizer.memory
+        self.n_steps = self.n_epochs = 0
+        self._take(optimizer)
+
+    def set_learning_rate(self, rate: Any) -> None:
+        """Go on with the same optimiser at another learning rate: moments and counters stay.
+
+        Raises
+        ------
+        AttributeError
+            If the optimiser has no learning rate that could change.
+        """
+        if not isinstance(self.optimizer, SteppingOptimizer) or isinstance(self.optimizer, Rprop):
+            kind = type(self.optimizer).__name__
+            raise AttributeError(f"{kind} has no learning rate that could change: set net.optimizer, which starts anew")
+        optimizer = replace(self.optimizer, learning_rate=rate)
+        if optimizer.memory.keys() != self.memory.keys():  # what a Plateau has seen belongs to it
+            self.memory = optimizer.memory | {name: v for name, v in self.memory.items() if name in optimizer.memory}
+        self._take(optimizer)
+
+    def _take(self, optimizer: Optimizer) -> None:
+        """Let steps be made by an optimiser whose state is in place."""
+        self.optimizer = optimizer
+        rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
+        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self.drops_out
+        self.one_row.rate = rate if plain and self.scaling.missing == "error" else math.nan
+
+    def draw_dropout_seed(self) -> int | None:
+        """Return a seed for the masks of one training call, or None if no layer drops anything out."""
+        return int(self.rng.integers(2**64, dtype=np.uint64)) if self.drops_out else None
+
+    # ---------------------------------------------------------------------------------------------- what comes in
+
+    def check_samples(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, X_later: bool = False
+    ) -> Samples:
+        """Return checked samples, without a copy of what fits; not yet on the scale that the layers want.
+
+        With `X_later`, an X that fits is not looked through: the samples are not `checked`.
+        """
+        allow_nan = self.scaling.missing == "mean"
+        X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=allow_nan, checked_later=X_later)
+        y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
+        weights = check_weights(sample_weight, len(X))
+        labels, Y = (y, None) if y.dtype.kind == "i" else (None, y)
+        return Samples(X, Y, labels, weights, checked=not X_later)
+
+    def check_sample(self, x: ArrayLike, y: ArrayLike) -> Samples:
+        """Return one checked sample (n,) and its target; not yet on the scale that the layers want."""
+        row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.scaling.missing == "mean")[None]
+        target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss, self.dtype)
+        return Samples(row, labels=target) if target.dtype.kind == "i" else Samples(row, target)
+
+    def inputs(self, X: ArrayLike, name: str = "X") -> NDArray[Any]:
+        """Return checked inputs (M, n) as the layers want them."""
+        allow_nan = self.scaling.missing == "mean"
+        return self.scaling.apply(check_inputs(X, self.n_inputs, self.dtype, name, allow_nan=allow_nan))
+
+    def row(self, x: ArrayLike) -> NDArray[Any]:
+        """Return one checked input as the layers want it, (1, n)."""
+        allow_nan = self.scaling.missing == "mean"
+        return self.scaling.apply(check_row(x, self.n_inputs, self.dtype, allow_nan=allow_nan)[None])
+
+    def scaled(self, samples: Samples) -> Samples:
+        """Return checked samples as the layers want them."""
+        return replace(samples, X=self.scaling.apply(samples.X)) if self.scaling.needed else samples
+
+    # ---------------------------------------------------------------------------------------------- computations
+
+    def predict(self, X: NDArray[Any], n_threads: int | str = 1) -> NDArray[Any]:
+        """Return ŷ (M, n_outputs) of inputs as the layers want them."""
+        wanted = check_threads(n_threads)
+        if wanted is None:
+            wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
+        threads = min(wanted, -(-len(X) // ROWS_AT_ONCE))
+        out = np.empty((len(X), self.n_outputs), self.dtype)
+        self.program.predict(self.parameters, X, out, self.workspace(len(X), threads), threads)
+        return out
+
+    def evaluate(self, samples: Samples) -> Scores:
+        """Return the mean loss and, of a classifier, the accuracy."""
+        loss, correct = self.program.evaluate(self.parameters, samples, self.workspace(len(samples.X)))
+        total = samples.total_weight()
+        return Scores(loss / total, correct / total if self.loss_name in CLASSIFYING else None)
+
+    def forward(self, X: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return X and what every operation makes of it, but for dropout."""
+        buffer = np.zeros((len(X), self.program.n_activations), self.dtype)
+        self.program.forward(self.parameters, X, buffer)
+        operations = self.operations[self.operations["dropout"] == 0]
+        slices = dict.fromkeys(zip(operations["out"], operations["n_out"], strict=True))  # once: sums add in place
+        return [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
+
+    def gradient(
+        self,
+        samples: Samples,
+        scale: float,
+        values: NDArray[Any] | None = None,
+        errors: NDArray[Any] | None = None,
+    ) -> tuple[NDArray[Any], float]:
+        """Return the flat gradient of scale · Σ s_c ℓ_c and its value; fill values and errors if they are given."""
+        gradient, workspace = self.new_vector(), self.workspace(1)
+        loss = self.program.gradients(self.parameters, samples, scale, gradient, workspace, values, errors)
+        return gradient, scale * loss
+
+    def gradients(self, samples: Samples, scale: float, *, single: bool = False) -> Gradients:
+        """Return all about the gradient of scale · Σ s_c ℓ_c; of a single sample without the axis of samples."""
+        shape = (len(samples.X), self.program.n_activations)
+        values, errors = np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
+        gradient, loss = self.gradient(samples, scale, values, errors)
+        dW, db = self.views(gradient)
+
+        def slices(buffer: NDArray[Any], offset: str) -> list[NDArray[Any]]:
+            rows: Any = 0 if single else slice(None)
+            return [buffer[rows, op[offset] : op[offset] + op["n_out"]].copy() for op in self._dense]
+
+        return Gradients(
+            weights=[W.copy() for W in dW],
+            biases=[None if b is None else b.copy() for b in db],
+            deltas=slices(errors, "z"),
+            net_inputs=slices(values, "z"),
+            activations=slices(values, "out"),
+            loss=loss,
+        )
+
+
+def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros that start on a cache line, as vector loads like them."""
+    memory = np.zeros(n * dtype.itemsize + ALIGN, np.uint8)
+    start = -memory.ctypes.data % ALIGN
+    return memory[start : start + n * dtype.itemsize].view(dtype)
+
+
+def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    for known in (np.dtype("float32"), np.dtype("float64")):
+        if dtype is not None and dtype in (known, known.name, known.type):  # np.dtype(None) is float64
+            return known
+    raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")

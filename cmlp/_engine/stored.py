@@ -1,0 +1,112 @@
+"""A model as it lies in a file: what the header says beside the arrays of `Model.arrays`.
+
+format, version           "cmlp network", 2 (version 1 had no generator)
+network                   `Network.config()`
+optimizer, memory         the optimiser, and the single numbers that it keeps
+n_steps, n_epochs         counters
+generator                 state of the random generator, or null
+metadata                  the user's
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmlp._base.archive import Expected
+from cmlp._base.checks import check_count, check_number, shown
+from cmlp._core import KINDS
+from cmlp._engine.program import Lowering
+from cmlp.layers import layer_from_config
+from cmlp.losses import loss_from_config
+
+if TYPE_CHECKING:
+    from cmlp._engine.model import Model
+
+_FORMAT = "cmlp network"
+_VERSION = 2
+_KEYS = {"format", "version", "network", "optimizer", "memory", "n_steps", "n_epochs", "generator", "metadata"}
+_GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is a few integers, of any value
+
+
+def header_of(model: Model, network: dict[str, Any], metadata: Any) -> dict[str, Any]:
+    """Return the header of a model's file.
+
+    Raises
+    ------
+    TypeError
+        If the learning rate is a function, or the metadata is no dict.
+    """
+    if not isinstance(metadata, dict):
+        raise TypeError(f"metadata must be a dict of JSON values, not {shown(metadata)}")
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "network": network,
+        "optimizer": model.optimizer.to_config(),
+        "memory": model.memory,
+        "n_steps": model.n_steps,
+        "n_epochs": model.n_epochs,
+        "generator": _generator_state(model.rng),
+        "metadata": metadata,
+    }
+
+
+def check_header(header: Any) -> dict[str, Any]:
+    """Check everything in a header but the descriptions of network, optimiser and generator; return it."""
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise ValueError("it has not the header of a cmlp model")
+    version = header.get("version")
+    if version not in range(1, _VERSION + 1):
+        raise ValueError(
+            f"it has format version {shown(version)}, but this cmlp reads versions 1 to {_VERSION}; "
+            "load it with the cmlp that saved it, or a newer one"
+        )
+    if version == 1:
+        header = {**header, "generator": None}
+    if set(header) != _KEYS:
+        raise ValueError(f"its header must have the keys {sorted(_KEYS)}, not {shown(sorted(header))}")
+    for key in ("n_steps", "n_epochs"):
+        if check_count(header[key], key, minimum=0) >= 2**62:
+            raise ValueError(f"{key} is out of range")
+    if not isinstance(header["metadata"], dict):
+        raise ValueError(f"metadata must be a dict, not {shown(header['metadata'])}")
+    return header
+
+
+def check_memory(memory: Any, expected: dict[str, float]) -> dict[str, float]:
+    """Return the numbers that the optimiser keeps, if they are those that it needs."""
+    if not isinstance(memory, dict) or set(memory) != set(expected):
+        raise ValueError(f"memory must be a dict of {sorted(expected)}, not {shown(memory)}")
+    return {name: check_number(value, f"memory[{name!r}]") for name, value in memory.items()}
+
+
+def parameters_of(config: Any) -> dict[str, Expected]:
+    """Return the arrays that a network's description requires, without making the network."""
+    if not isinstance(config, dict) or config.get("dtype") not in ("float32", "float64"):
+        raise ValueError(f"malformed network {shown(config)}")
+    dtype = np.dtype(config["dtype"])
+    n_inputs = check_count(config.get("n_inputs"), "n_inputs")
+    layers, loss = layer_from_config(config.get("layers")), loss_from_config(config.get("loss"))
+    operations = Lowering(layers, n_inputs, loss, dtype).operations
+    dense = [op for op in operations if op["kind"] == KINDS["dense"]]
+    arrays = {f"weights.{k}": Expected((int(op["n_in"]), int(op["n_out"])), dtype) for k, op in enumerate(dense)}
+    with_biases = [(k, op) for k, op in enumerate(dense) if op["biases"] >= 0]
+    return arrays | {f"biases.{k}": Expected((int(op["n_out"]),), dtype) for k, op in with_biases}
+
+
+def _generator_state(rng: np.random.Generator) -> dict[str, Any] | None:
+    state = dict(rng.bit_generator.state)
+    return state if state["bit_generator"] in _GENERATORS else None
+
+
+def generator_from(state: Any) -> np.random.Generator | None:
+    """Return the generator that a header describes, None for none; ValueError or TypeError on anything malformed."""
+    if state is None:
+        return None
+    if not isinstance(state, dict) or state.get("bit_generator") not in _GENERATORS:
+        raise ValueError(f"malformed generator {shown(state)}: expected the state of one of {', '.join(_GENERATORS)}")
+    bits = getattr(np.random, state["bit_generator"])(0)
+    bits.state = state
+    return np.random.Generator(bits)

@@ -1,0 +1,77 @@
+"""How gradients become steps: the settings of one training call, checked and packed for the core."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmlp._base.checks import check_count, check_name, check_number
+from cmlp._core import UPDATE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cmlp.optimizers import Optimizer
+
+REDUCTIONS = ("mean", "sum")
+
+# An update that does nothing but what is asked for, in the order of UPDATE.
+_NOTHING = dict.fromkeys(UPDATE.names or (), 0) | {
+    "batch_size": 1,
+    "mean": True,
+    "loss_scale": 1.0,
+    "average_decay": -1.0,  # none
+    **dict.fromkeys(("clip_delta", "clip_value", "clip_norm", "max_norm"), math.inf),
+}
+
+
+def make_update(
+    optimizer: Optimizer,
+    n_samples: int,
+    *,
+    batch_size: int | str | None = "auto",
+    reduction: str = "mean",
+    clip_delta: float | None = None,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    drops_out: bool = False,
+    **settings: Any,
+) -> NDArray[np.void]:
+    """Check the settings of an update and return them as a record of `cmlp._core.UPDATE`.
+
+    settings: further fields of the record. The seed of the dropout masks is left for `Run` to draw.
+    """
+    kind = type(optimizer).__name__
+    if isinstance(batch_size, str) and batch_size == "auto":
+        batch_size = None if optimizer.full_batch else 1
+    batch = n_samples if batch_size is None else check_count(batch_size, "batch_size")
+    if optimizer.full_batch and batch < n_samples:
+        raise ValueError(f"{kind} takes all samples at once: leave batch_size out or give None, not {batch_size}")
+    given = {"clip_delta": clip_delta, "clip_value": clip_value, "clip_norm": clip_norm}
+    limits = {name: check_number(v, name, above=0) for name, v in given.items() if v is not None}
+    if optimizer.searches and limits:
+        raise ValueError(f"{next(iter(limits))} does not go with {kind}: its search needs the objective's own gradient")
+    if optimizer.searches and drops_out:
+        raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
+    asked = {**limits, **optimizer.settings, **settings}
+    return update_record(
+        batch_size=min(batch, n_samples),
+        mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
+        dropout=drops_out,
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+
+
+def update_record(**settings: Any) -> NDArray[np.void]:
+    """Return a record of `cmlp._core.UPDATE` with these fields, the others such that they do nothing.
+
+    Examples
+    --------
+    >>> update_record(batch_size=3)["clip_delta"].item()
+    inf
+    """
+    if unknown := settings.keys() - _NOTHING.keys():
+        raise TypeError(f"unknown fields of an update: {', '.join(sorted(unknown))}")
+    return np.array(tuple((_NOTHING | settings).values()), UPDATE)
