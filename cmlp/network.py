@@ -12,7 +12,7 @@ from cmlp import training
 from cmlp._base.checks import check_count, check_name, finite_array, numeric_array, shown
 from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
 from cmlp._engine.passes import REDUCTIONS, available_processors, check_threads
-from cmlp._engine.program import DENSE, Lowering
+from cmlp._engine.program import DENSE, Lowering, biases_view, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
@@ -166,10 +166,10 @@ class Network:
         self.dtype = _float_type(dtype)
         self.metadata: dict[str, Any] = {}
         self._rng = np.random.default_rng(seed)
-        lowering = Lowering(layers, self.n_inputs, loss, self.dtype)
         self._scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
-        self._operations = lowering.operations
-        self._program = lowering.program()
+        self._program = Lowering(layers, self.n_inputs, loss, self.dtype).program()
+        self._operations = self._program.operations
+        self._drops_out = bool(self._operations["dropout"].any())
         self._parameters = self._new_parameters()
         buffers = self._scaling.buffers if standardize else None
         self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), buffers)
@@ -190,11 +190,8 @@ class Network:
 
     def _views(self, parameters: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout."""
-        dense = [op for op in self._operations if op.kind == DENSE]
-        return (
-            tuple(op.weights_view(parameters) for op in dense),
-            tuple(op.biases_view(parameters) for op in dense),
-        )
+        dense = self._operations[self._operations["kind"] == DENSE]
+        return tuple(weights_view(op, parameters) for op in dense), tuple(biases_view(op, parameters) for op in dense)
 
     def _initialise(self) -> None:
         for layer, W, b in zip(dense_layers(self.layers), self.weights, self.biases, strict=True):
@@ -263,10 +260,6 @@ class Network:
         rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
         plain = isinstance(rate, float) and optimizer == SGD(rate) and not self._drops_out and self.missing == "error"
         self._one_row.rate = rate if plain else math.nan  # type: ignore[assignment]
-
-    @property
-    def _drops_out(self) -> bool:
-        return any(op.dropout for op in self._operations)
 
     def _dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""
@@ -388,9 +381,7 @@ class Network:
         return self._evaluate(self._scaled(self._check_samples(X, y, sample_weight)))
 
     def _evaluate(self, samples: Samples) -> Scores:
-        loss, correct = self._program.evaluate(
-            self._parameters, samples.X, samples.Y, samples.labels, samples.weights, self._new_workspace(len(samples.X))
-        )
+        loss, correct = self._program.evaluate(self._parameters, samples, self._new_workspace(len(samples.X)))
         total = samples.total_weight()
         return Scores(loss / total, correct / total if self._loss_name in CLASSIFYING else None)
 
@@ -420,8 +411,8 @@ class Network:
         X = self._check_row(x)[None] if single else self._check_inputs(x, "x")
         buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
         self._program.forward(self._parameters, X, buffer)
-        shown_operations = (op for op in self._operations if not op.dropout)
-        slices = dict.fromkeys((op.out, op.n_out) for op in shown_operations)  # each once: sums add in place
+        shown_operations = self._operations[self._operations["dropout"] == 0]
+        slices = dict.fromkeys((op["out"], op["n_out"]) for op in shown_operations)  # each once: sums add in place
         values = [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
         return [a[0] for a in values] if single else values
 
@@ -463,14 +454,14 @@ class Network:
         shape = (len(samples.X), self._program.n_activations)
         values, errors = np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
         gradient, loss = self._gradient(samples, scale, values, errors)
-        dense = [op for op in self._operations if op.kind == DENSE]
+        dense = self._operations[self._operations["kind"] == DENSE]
         dW, db = self._views(gradient)
         return Gradients(
             weights=[W.copy() for W in dW],
             biases=[None if b is None else b.copy() for b in db],
-            deltas=[errors[:, op.z : op.z + op.n_out].copy() for op in dense],
-            net_inputs=[values[:, op.z : op.z + op.n_out].copy() for op in dense],
-            activations=[values[:, op.out : op.out + op.n_out].copy() for op in dense],
+            deltas=[errors[:, op["z"] :][:, : op["n_out"]].copy() for op in dense],
+            net_inputs=[values[:, op["z"] :][:, : op["n_out"]].copy() for op in dense],
+            activations=[values[:, op["out"] :][:, : op["n_out"]].copy() for op in dense],
             loss=loss,
         )
 
@@ -483,18 +474,8 @@ class Network:
     ) -> tuple[NDArray[Any], float]:
         """Return the flat gradient of scale · Σ s_c ℓ_c and its value; fill values and errors if they are given."""
         gradient = self._new_parameters()
-        loss = self._program.gradients(
-            self._parameters,
-            samples.X,
-            samples.Y,
-            samples.labels,
-            samples.weights,
-            scale,
-            gradient,
-            values,
-            errors,
-            self._new_workspace(1),
-        )
+        workspace = self._new_workspace(1)
+        loss = self._program.gradients(self._parameters, samples, scale, gradient, workspace, values, errors)
         return gradient, scale * loss
 
     def _check_samples(
@@ -504,7 +485,8 @@ class Network:
         X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=self.missing == "mean", checked_later=X_later)
         y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
         weights = check_weights(sample_weight, len(X))
-        return Samples(X, labels=y, weights=weights) if y.dtype.kind == "i" else Samples(X, y, weights=weights)
+        Y, labels = (None, y) if y.dtype.kind == "i" else (y, None)
+        return Samples(X, Y, labels, weights, checked=not X_later)
 
     def _check_inputs(self, X: ArrayLike, name: str = "X") -> NDArray[Any]:
         """Return checked inputs (M, n) as the layers want them."""

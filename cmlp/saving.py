@@ -266,9 +266,9 @@ def _parameters_of(config: Any) -> dict[str, _Expected]:
     n_inputs = check_count(config.get("n_inputs"), "n_inputs")
     layers, loss = layer_from_config(config.get("layers")), loss_from_config(config.get("loss"))
     lowering = Lowering(layers, n_inputs, loss, dtype)
-    dense = [op for op in lowering.operations if op.kind == DENSE]
-    arrays = {f"weights.{k}": _Expected((op.n_in, op.n_out), dtype) for k, op in enumerate(dense)}
-    return arrays | {f"biases.{k}": _Expected((op.n_out,), dtype) for k, op in enumerate(dense) if op.biases >= 0}
+    dense = [op for op in lowering.operations if op["kind"] == DENSE]
+    arrays = {f"weights.{k}": _Expected((op["n_in"], op["n_out"]), dtype) for k, op in enumerate(dense)}
+    return arrays | {f"biases.{k}": _Expected((op["n_out"],), dtype) for k, op in enumerate(dense) if op["biases"] >= 0}
 
 
 def _check_member(members: dict[str, zipfile.ZipInfo], name: str, expected: _Expected) -> None:

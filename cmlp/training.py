@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, numeric_array, shown
-from cmlp._core import first_nonfinite
+from cmlp._core import first_nonfinite, is_plain
 from cmlp._engine.passes import Pass, Run, check_threads, make_update
 from cmlp._engine.search import Objective, import_optimize, search
 from cmlp.averaging import SWA
@@ -232,9 +232,9 @@ def fit(
         if not self._scaling.count.any():  # the first samples of all decide about the scale
             self._scaling.learn(samples.X if kept is None else samples.X[kept], need_all=True)
         samples, held_out = self._scaled(samples), None if held_out is None else self._scaled(held_out)
-    check_x = check_later and update.is_plain
-    if check_later and not check_x:
+    if not samples.checked and not is_plain(update):
         finite_array(samples.X, self.dtype, "X")
+        samples.checked = True
     if optimizer is not None:
         self._set_optimizer(new_optimizer)
 
@@ -275,11 +275,12 @@ def fit(
             visits = None if new_optimizer.full_batch else sample_order(order, n_kept, self._rng)
             if kept is not None:
                 visits = kept if visits is None else kept[visits]
-            result = run.learn(visits, deadline, check_x=check_x and not history.loss)
-            if result.bad is not None and check_x and first_nonfinite(samples.X) >= 0:
+            result = run.learn(visits, deadline)
+            if result.bad is not None and not samples.checked and first_nonfinite(samples.X) >= 0:
                 run.restore_state()
                 finite_array(samples.X, self.dtype, "X")
             _raise_if_diverged(run, result, epoch, history)
+            samples.checked = True  # the first epoch has seen all rows
             run.average_epoch()
             if end_epoch(result):
                 break

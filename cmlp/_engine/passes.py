@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cmlp._base.checks import check_count, check_name, check_number
-from cmlp._core import MOST_THREADS, Update, first_nonfinite
+from cmlp._core import MOST_THREADS, UPDATE, first_nonfinite, is_plain
 from cmlp.averaging import EMA, SWA
 from cmlp.data.samples import Samples
 from cmlp.losses import loss_name
@@ -47,12 +48,49 @@ class Pass:
         return self.loss_sum / self.weight if self.weight else 0.0
 
 
+class Buffers(NamedTuple):
+    """What `Program.train` computes in and changes besides the parameters; vectors are like the parameters."""
+
+    workspace: NDArray[Any]
+    gradient: NDArray[Any] | None
+    average: NDArray[Any] | None
+    slots: Mapping[str, NDArray[Any]]  # what the optimiser keeps, by names of the core's SLOTS
+    last_loss: NDArray[np.float64]  # (1,): Σ s_c ℓ_c of the last batch
+
+
 class Failure(NamedTuple):
     """Where numbers stopped being finite; see `DivergenceError`."""
 
     reason: str
     sample: int | None
     layer: int | None
+
+
+# An update that does nothing but what is asked for; in the order of UPDATE.
+_DEFAULTS = dict.fromkeys(UPDATE.names or (), 0) | {
+    "batch_size": 1,
+    "mean": True,
+    "loss_scale": 1.0,
+    "average_decay": -1.0,  # none
+    **dict.fromkeys(("clip_delta", "clip_value", "clip_norm", "max_norm"), math.inf),
+}
+
+
+def update_record(*, dropout_seed: int | None = None, average_decay: float | None = None, **settings: Any) -> Any:
+    """Return a record of `UPDATE` with these fields, the others such that they do nothing.
+
+    Examples
+    --------
+    >>> update_record(batch_size=3)["clip_delta"].item()
+    inf
+    """
+    if dropout_seed is not None:
+        settings |= {"dropout": True, "seed": dropout_seed}
+    if average_decay is not None:
+        settings["average_decay"] = average_decay
+    if unknown := settings.keys() - _DEFAULTS:
+        raise TypeError(f"unknown fields of an update: {', '.join(sorted(unknown))}")
+    return np.array(tuple((_DEFAULTS | settings).values()), UPDATE)
 
 
 def make_update(
@@ -65,8 +103,8 @@ def make_update(
     clip_norm: float | None = None,
     dropout_seed: int | None = None,
     **settings: Any,
-) -> Update:
-    """Check the settings of an update and pack them for the core; `settings`: further ones, as the core takes them."""
+) -> NDArray[Any]:
+    """Check the settings of an update and return its record for the core; `settings`: further fields."""
 
     def limit(value: float | None, name: str) -> float:
         return math.inf if value is None else check_number(value, name, above=0)
@@ -84,12 +122,13 @@ def make_update(
             raise ValueError(f"{name} does not go with {kind}: its search needs the objective's own gradient")
     if optimizer.searches and dropout_seed is not None:
         raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
-    return Update(
+    update: NDArray[Any] = update_record(
         batch_size=min(batch, n_samples),
         mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
         dropout_seed=dropout_seed,
         **{**limits, **optimizer.settings, **settings},
     )
+    return update
 
 
 def check_threads(n_threads: int | str) -> int | None:
@@ -129,26 +168,21 @@ class Crossover:
 class Run:
     """The memory of one training call: scratch, a gradient if one is needed, and a copy of the last good state."""
 
-    def __init__(self, network: Network, samples: Samples, update: Update, n_threads: int | None = 1) -> None:
+    def __init__(self, network: Network, samples: Samples, update: NDArray[Any], n_threads: int | None = 1) -> None:
         self.network = network
         self.samples = samples
         self.update = update
         # with averaging the network's parameters are the average, and these are what the steps change
         self._trained = network._state.get("iterate", network._parameters)
-        self._threads = Crossover(n_threads, update.batch_size)
-        self._workspace = network._new_workspace(update.batch_size, self._threads.most)
-        self._gradient = None if update.is_plain else network._new_parameters()
+        self._threads = Crossover(n_threads, int(update["batch_size"]))
+        self._workspace = network._new_workspace(int(update["batch_size"]), self._threads.most)
+        self._gradient = None if is_plain(update) else network._new_parameters()
         self._saved: list[NDArray[Any]] = []
         self._saved_steps, self._saved_memory = 0, dict(network._memory)
 
-    def learn(
-        self, order: NDArray[np.int64] | None = None, deadline: float = math.inf, *, check_x: bool = False
-    ) -> Pass:
-        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter).
-
-        With `check_x`, an update that is plain stops at rows of X that are not finite.
-        """
-        network, batch = self.network, self.update.batch_size
+    def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
+        """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
+        network, batch = self.network, int(self.update["batch_size"])
         averaging = network.optimizer.averaging
         if averaging is not None and network.n_steps == 0:
             self._trained[...] = network._parameters
@@ -156,9 +190,16 @@ class Run:
         n_steps = -(-n_visits // batch)
         optimizer, memory = network.optimizer, network._memory
         assert isinstance(optimizer, SteppingOptimizer)  # the others do not learn by passes
-        schedule, state = optimizer.schedule, tuple(network._state[name] for name in optimizer.state_names)
+        schedule = optimizer.schedule
         rates = schedule.rates(network.n_steps, n_steps, network.n_epochs) * schedule.scale(memory)
         last_loss = np.array([memory.get("last_loss", 0.0)])
+        buffers = Buffers(
+            self._workspace,
+            self._gradient,
+            network._parameters if isinstance(averaging, EMA) else None,
+            {name: network._state[name] for name in optimizer.state_names},
+            last_loss,
+        )
         # a chunk holds whole batches; a sample costs about 1 ns per parameter and 100 ns besides
         chunk = max(1, int(CHUNK_NANOSECONDS / (network._parameters.size + 100)) // batch) * batch
         result = Pass()
@@ -173,21 +214,13 @@ class Run:
             try:
                 loss, clipped, bad = network._program.train(
                     self._trained,
-                    part.X,
-                    part.Y,
-                    part.labels,
+                    buffers,
+                    part,
                     visits,
-                    part.weights,
+                    self.update,
                     step_rates,
                     network.n_steps - (last - first),
-                    self.update,
-                    state,
-                    last_loss,
-                    self._gradient,
-                    self._workspace,
                     n_threads,
-                    network._parameters if isinstance(averaging, EMA) else None,
-                    check_x,
                 )
             finally:
                 if isinstance(averaging, SWA) and network.n_epochs <= averaging.start:  # there is no average yet
@@ -223,9 +256,9 @@ class Run:
     def gradient_norm(self, kept: NDArray[np.int64] | None) -> float:
         """‖∇E‖₂ over the samples, or over those kept for training; weight decay's λW and λ₁ sign(W) included."""
         part = self.samples if kept is None else self.samples.rows(kept)
-        gradient = self.network._gradient(part, 1 / len(part.X) if self.update.mean else 1.0)[0]
+        gradient = self.network._gradient(part, 1 / len(part.X) if self.update["mean"] else 1.0)[0]
         for dW, W in zip(self.network._views(gradient)[0], self.network.weights, strict=True):
-            dW += self.update.weight_decay * W + self.update.l1 * np.sign(W)
+            dW += float(self.update["weight_decay"]) * W + float(self.update["l1"]) * np.sign(W)
         return float(np.linalg.norm(gradient))
 
     def save_state(self) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cmlp._core import Update, first_nonfinite
-from cmlp._engine.passes import Crossover, Pass
+from cmlp._core import first_nonfinite
+from cmlp._engine.passes import Buffers, Crossover, Pass
 from cmlp.data.samples import Samples
 from cmlp.optimizers import LBFGS
 
@@ -58,15 +58,17 @@ class Objective:
         network: Network,
         samples: Samples,
         kept: NDArray[np.int64] | None,
-        update: Update,
+        update: NDArray[Any],
         n_threads: int | None,
     ) -> None:
         self.network, self.update, self._kept = network, update, kept
         self.samples = samples if kept is None else samples.rows(kept)
-        self.scale = 1 / len(self.samples.X) if update.mean else 1.0
-        self._threads = Crossover(n_threads, update.batch_size)
+        self.scale = 1 / len(self.samples.X) if update["mean"] else 1.0
+        self._weight_decay = float(update["weight_decay"])
+        self._threads = Crossover(n_threads, int(update["batch_size"]))
         self._gradient = network._new_parameters()
-        self._workspace = network._new_workspace(update.batch_size, self._threads.most)
+        self._workspace = network._new_workspace(int(update["batch_size"]), self._threads.most)
+        self._buffers = Buffers(self._workspace, self._gradient, None, {}, np.zeros(1))
         mask = network._new_parameters()
         for array in (*network._views(mask)[0], *network._views(mask)[1]):
             if array is not None:
@@ -77,45 +79,30 @@ class Objective:
 
     def value(self, w: NDArray[Any]) -> float:
         """Return E(w); infinite where it is not a finite number."""
-        s = self.samples
-        loss, _ = self.network._program.evaluate(w, s.X, s.Y, s.labels, s.weights, self._workspace)
+        loss, _ = self.network._program.evaluate(w, self.samples, self._workspace)
         value: float = self.scale * loss + self._penalty(w)
         return value if math.isfinite(value) else math.inf
 
     def gradient(self, w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return E(w) and ∇E(w), which the next call overwrites; E is infinite if a loss was not finite."""
-        network, s = self.network, self.samples
-        no_rates, no_loss = np.zeros(1), np.zeros(1)
+        network = self.network
         n_threads, began = self._threads.next(), time.perf_counter()
         self.data_loss, _, bad = network._program.train(
-            w,
-            s.X,
-            s.Y,
-            s.labels,
-            None,
-            s.weights,
-            no_rates,
-            0,
-            self.update,
-            (),
-            no_loss,
-            self._gradient,
-            self._workspace,
-            n_threads,
+            w, self._buffers, self.samples, None, self.update, np.zeros(1), 0, n_threads
         )
         self._threads.took(n_threads, time.perf_counter() - began)
         self.bad = None if bad < 0 else bad if self._kept is None else int(self._kept[bad])
         for dW, W in zip(network._views(self._gradient)[0], network._views(w)[0], strict=True):
-            dW += self.update.weight_decay * W
+            dW += self._weight_decay * W
         value = self.scale * self.data_loss + self._penalty(w)
         return value if bad < 0 and first_nonfinite(self._gradient) < 0 else math.inf, self._gradient
 
     def _penalty(self, w: NDArray[Any]) -> float:
         """Return ½ λ Σ‖W‖²."""
-        if not self.update.weight_decay:
+        if not self._weight_decay:
             return 0.0
         squares = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.network._views(w)[0])
-        return 0.5 * self.update.weight_decay * squares
+        return 0.5 * self._weight_decay * squares
 
     def passed(self, learning_rate: float = math.nan) -> Pass:
         """Return what an iteration reports: the data term at the last point of `gradient`."""

@@ -27,12 +27,16 @@ class Samples:
         Class indices in place of Y.
     weights : ndarray of float64, shape (M,), or None
         s_c; None: all 1.
+    checked : bool
+        Whether X has been looked through for NaN and infinities; if not, plain per-sample training stops at such a row
+        before it learns from it.
     """
 
     X: NDArray[Any]
     Y: NDArray[Any] | None = None
     labels: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
+    checked: bool = True
 
     def rows(self, index: slice | NDArray[np.int64]) -> Samples:
         """Select rows by a slice (views) or an index array (copies)."""
@@ -41,6 +45,7 @@ class Samples:
             None if self.Y is None else self.Y[index],
             None if self.labels is None else self.labels[index],
             None if self.weights is None else self.weights[index],
+            self.checked,
         )
 
     def total_weight(self, visits: NDArray[np.int64] | None = None) -> float:

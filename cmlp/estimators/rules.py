@@ -44,7 +44,7 @@ class AdamHat(Adam):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         return {**super().settings, "eps_hat": True}
 
     def to_config(self) -> dict[str, Any]:

@@ -326,9 +326,9 @@ def test_dropout_anywhere_trains_as_the_reference_with_the_same_masks(data, leve
     rng = np.random.default_rng(seed)
     X, y = rng.normal(size=(5, n)), rng.normal(size=(5, 3))
     masks = iter(
-        np.array([reference.dropout_mask(seed, 0, c, i, op.n_out, op.dropout) for c in range(5)])
+        np.array([reference.dropout_mask(seed, 0, c, i, op["n_out"], op["dropout"]) for c in range(5)])
         for i, op in enumerate(net._operations)
-        if op.dropout
+        if op["dropout"]
     )
     weights, biases = [W.copy() for W in net.weights], [None if b is None else b.copy() for b in net.biases]
     factors = [next(masks) if layer.rate else np.ones((5, 1)) for layer in drop_layers(net.layers)]

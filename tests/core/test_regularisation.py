@@ -101,13 +101,15 @@ DROPPING = {
 def train_reference(net, X, y, seed, epochs, batch_size, rate):
     """Plain SGD with the masks of the reference; returns weights + biases."""
     weights, biases = [W.astype(float) for W in net.weights], [b.astype(float) for b in net.biases]
-    dropping = [(i, op) for i, op in enumerate(net._operations) if op.dropout]
+    dropping = [(i, op) for i, op in enumerate(net._operations) if op["dropout"]]
     step = 0
     for _ in range(epochs):
         for start in range(0, len(X), batch_size):
             rows = slice(start, start + batch_size)
             masks = [
-                np.array([reference.dropout_mask(seed, step, r, i, op.n_out, op.dropout) for r in range(len(X[rows]))])
+                np.array(
+                    [reference.dropout_mask(seed, step, r, i, op["n_out"], op["dropout"]) for r in range(len(X[rows]))]
+                )
                 for i, op in dropping
             ]
             x, targets = X[rows].astype(float), y[rows].astype(float)
