@@ -23,25 +23,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from cmlp import _core
 from cmlp._base.checks import check_name
 
-#: The id of every activation; the kernels of the compiled core use the same numbers.
-ACTIVATIONS: Final[dict[str, int]] = {
-    "identity": 0,
-    "relu": 1,
-    "leaky_relu": 2,
-    "sigmoid": 3,
-    "tanh": 4,
-    "softmax": 5,
-    "elu": 6,
-    "selu": 7,
-    "gelu": 8,
-    "silu": 9,
-    "softplus": 10,
-    "hard_sigmoid": 11,
-    "softsign": 12,
-    "exp": 13,
-}
+#: The id of every activation in the compiled core.
+ACTIVATIONS: Final = _core.ACTIVATIONS
 
 #: The activations with a parameter alpha, and its default.
 ALPHAS: Final[dict[str, float]] = {"leaky_relu": 0.01, "elu": 1.0}

@@ -20,20 +20,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final
 
+from cmlp import _core
 from cmlp._base.checks import check_name, check_number, shown
 from cmlp.activations import activation_id
 
-#: The id of every loss; the kernels of the compiled core use the same numbers.
-LOSSES: Final[dict[str, int]] = {
-    "squared_error": 0,
-    "cross_entropy": 1,
-    "binary_cross_entropy": 2,
-    "absolute_error": 3,
-    "huber": 4,
-    "quantile": 5,
-    "poisson": 6,
-    "hinge": 7,
-}
+#: The id of every loss in the compiled core.
+LOSSES: Final = _core.LOSSES
 
 #: The output activation that a loss gets when the user names none.
 NATURAL_OUTPUT: Final[dict[str, str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
@@ -557,6 +558,10 @@ class Network:
         except TypeError as error:
             raise ValueError(f"malformed network {shown(config)}: {error}") from error
         return network
+
+    def __copy__(self) -> Network:
+        """Return a network of its own: copies never share parameters."""
+        return deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the model and whatever attributes there are besides, for pickle and copy."""

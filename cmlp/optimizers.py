@@ -38,14 +38,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
+from cmlp import _core
 from cmlp._base.checks import check_count, check_name, check_number, shown
 from cmlp.averaging import EMA, SWA, averaging_from_config, averaging_to_config
 from cmlp.schedules import Constant, Schedule, as_schedule, schedule_from_config
 
-# Of Update and `cmlp_step`, in the order of src/kernels/kernels.h.
-RULES = {name: i for i, name in enumerate(["sgd", "adam", "rmsprop", "adagrad", "rprop", "none"])}
+#: The id of every rule in the compiled core.
+RULES: Final = _core.RULES
 
 Rate: TypeAlias = float | Sequence[float] | Callable[[int], float] | Schedule
 
@@ -90,7 +91,7 @@ class Optimizer:
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Names of the arrays that the optimiser keeps, each like the parameters, in the order of the core.
+        """Names of the arrays that the optimiser keeps, each like the parameters: slots of the core.
 
         Examples
         --------
@@ -131,7 +132,7 @@ class Optimizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         return {}
 
     def to_config(self) -> dict[str, Any]:
@@ -220,7 +221,7 @@ class SteppingOptimizer(Optimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that all of them decide."""
+        """The fields of `cmlp._core.UPDATE` that all of them decide."""
         return {
             "l1": self.l1,
             "max_norm": math.inf if self.max_norm is None else self.max_norm,
@@ -284,7 +285,7 @@ class SGD(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         momentum = {"momentum": self.momentum, "nesterov": self.nesterov}
         return {**super().settings, "rule": RULES["sgd"], **momentum, "weight_decay": self.weight_decay}
 
@@ -344,7 +345,7 @@ class Adam(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         moments = {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "amsgrad": self.amsgrad}
         return {**super().settings, "rule": RULES["adam"], **moments, "weight_decay": self.weight_decay}
 
@@ -377,7 +378,7 @@ class AdamW(Adam):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         return {**super().settings, "decoupled": True}
 
 
@@ -435,7 +436,7 @@ class RMSprop(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         moments = {"beta2": self.beta, "eps": self.eps, "momentum": self.momentum, "centered": self.centered}
         return {**super().settings, "rule": RULES["rmsprop"], **moments, "weight_decay": self.weight_decay}
 
@@ -482,7 +483,7 @@ class Adagrad(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         own = {"rule": RULES["adagrad"], "eps": self.eps, "weight_decay": self.weight_decay}
         return {**super().settings, **own}
 
@@ -560,7 +561,7 @@ class Rprop(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         own = {"increase": self.increase, "decrease": self.decrease, "least": self.min_step, "most": self.max_step}
         return {**super().settings, "rule": RULES["rprop"], **own}
 
@@ -617,7 +618,7 @@ class GradientDescent(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         rule = RULES["none" if self.searches else "sgd"]
         return {**super().settings, "rule": rule, "weight_decay": self.weight_decay}
 
@@ -682,7 +683,7 @@ class LBFGS(Optimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.Update` that the optimiser decides."""
+        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         return {"rule": RULES["none"], "weight_decay": self.weight_decay}
 
 

@@ -6,27 +6,40 @@ cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
     enum: CMLP_ROWS_AT_ONCE
-    enum: CMLP_MOST_STATES
+    enum: CMLP_N_SLOTS
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
-    const int CMLP_SGD, CMLP_ADAM, CMLP_NO_STEP
+    const int CMLP_SGD, CMLP_NO_STEP
 
+    # of these structs, the fields that the loops use
     ctypedef struct cmlp_op:
-        int kind, activation, layout, accumulate, input_gradient, fused
-        ptrdiff_t n_in, n_out
-        ptrdiff_t in_ "in"
-        ptrdiff_t z, out, nonzero_in, nonzero_out
-        ptrdiff_t weights, ld, biases, delta
-        double alpha, dropout
+        int kind, layout
+        ptrdiff_t n_in, n_out, source, z, out, weights, ld, biases
+        double dropout
+
+    ctypedef struct cmlp_net:
+        ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride, output
+        double loss_parameter
+        int loss, fused, in_blocks
+
+    ctypedef struct cmlp_update:
+        ptrdiff_t batch_size
+        uint64_t seed
+        double clip_delta, clip_value, clip_norm, weight_decay, alpha, loss_scale, l1, max_norm, average_decay
+        double momentum, eps
+        int rule, decoupled, dropout, mean, weighted_mean
 
     uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) noexcept
 
     ctypedef struct cmlp_step:
-        int rule
-        int nesterov, amsgrad, centered, loss_rose
-        double scale, rate, decay
-        double shrink
-        double momentum, beta1, beta2, eps
-        double increase, decrease, least, most
+        const cmlp_update *update
+        double scale, decay, rate, eps, shrink
+        int loss_rose
+
+    ctypedef struct cmlp_vectors:
+        char *params
+        char *gradient
+        char *average
+        char *slots[CMLP_N_SLOTS]
 
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
@@ -37,7 +50,8 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         void (*clip)(ptrdiff_t, void *, double) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
-        void (*step)(ptrdiff_t, const cmlp_step *, void *, const void *, void *const *) noexcept nogil
+        void (*prepare_step)(cmlp_step *, ptrdiff_t) noexcept nogil
+        void (*step)(const cmlp_step *, const cmlp_vectors *, ptrdiff_t, ptrdiff_t) noexcept nogil
         ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
         void (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
                            void *) noexcept nogil
@@ -59,6 +73,25 @@ cdef extern from "kernels/kernels.h" nogil:
 
     int cmlp_highest_level() noexcept
     const cmlp_kernels *cmlp_table(int level, int is_double) noexcept
+
+cdef extern from "kernels/tables.h" nogil:
+    ctypedef struct cmlp_name:
+        const char *name
+        int id
+    ctypedef struct cmlp_field:
+        const char *name
+        const char *type
+        ptrdiff_t offset
+    const cmlp_name *cmlp_activation_names
+    const cmlp_name *cmlp_loss_names
+    const cmlp_name *cmlp_rule_names
+    const cmlp_name *cmlp_slot_names
+    const cmlp_name *cmlp_kind_names
+    const cmlp_name *cmlp_layout_names
+    const cmlp_name *cmlp_input_gradient_names
+    const cmlp_field *cmlp_op_fields
+    const cmlp_field *cmlp_net_fields
+    const cmlp_field *cmlp_update_fields
 
 cdef extern from "kernels/threads.h" nogil:
     enum: CMLP_MOST_THREADS

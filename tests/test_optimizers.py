@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 
 from cmlp.optimizers import (
     LBFGS,
-    RULES,
     SGD,
     Adagrad,
     Adam,
@@ -94,13 +91,6 @@ def test_a_user_subclass_is_saved_as_what_it_derives_from():
         pass
 
     assert optimizer_from_config(Mine(0.1).to_config()) == AdamW(0.1)
-
-
-def test_rules_are_those_of_the_core():
-    text = (Path(__file__).parents[1] / "src" / "kernels" / "kernels.h").read_text()
-    names = re.search(r"enum \{ (CMLP_SGD.*?) \};", text)[1].lower().replace("cmlp_", "").split(", ")
-    assert [name.replace("no_step", "none") for name in names] == list(RULES)
-    assert list(RULES.values()) == list(range(len(RULES)))
 
 
 @pytest.mark.parametrize(

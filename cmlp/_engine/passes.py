@@ -55,11 +55,11 @@ class Failure(NamedTuple):
 class Buffers(NamedTuple):
     """What a pass of the core writes to, beside the parameters."""
 
+    workspace: NDArray[Any]
     gradient: NDArray[Any] | None  # None: plain per-sample SGD needs none
     average: NDArray[Any] | None  # follows the parameters over the steps
-    slots: dict[str, NDArray[Any]]
+    slots: dict[str, NDArray[Any]]  # what the optimiser keeps, by names of the core's SLOTS
     last_loss: NDArray[np.float64]  # (1,): Σ s_c ℓ_c of the last batch
-    workspace: NDArray[Any]
 
 
 class Run:
@@ -72,11 +72,11 @@ class Run:
         self._threads = Crossover(n_threads, batch_size)
         averaging = model.optimizer.averaging
         self._buffers = Buffers(
+            workspace=model.workspace(batch_size, self._threads.most),
             gradient=None if is_plain(update) else model.new_vector(),
             average=model.parameters if isinstance(averaging, EMA) else None,
             slots={name: model.slots[name] for name in model.optimizer.state_names},
             last_loss=np.zeros(1),
-            workspace=model.workspace(batch_size, self._threads.most),
         )
         # a chunk holds whole batches; a sample costs about 1 ns per parameter and 100 ns besides
         self._chunk = max(1, int(CHUNK_NANOSECONDS / (model.parameters.size + 100)) // batch_size) * batch_size

@@ -7,28 +7,30 @@ Every value (a z or an a) has a slice of the activation buffer, so that
 - two that add into one slice are a skip connection,
 - a layer whose output is one branch of a following concatenation writes straight into its place there,
 
-and nothing is copied. The errors ∂ℓ/∂(value) have a buffer of the same shape. `src/kernels/kernels.h` says what each
-field of an operation means to the kernels.
+and nothing is copied. The errors ∂ℓ/∂(value) have a buffer of the same shape. `src/kernels/structs.h` says what each
+field of an operation (a record of `OPERATION`) means.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cmlp._core import ALIGN, Program
+import numpy as np
+
+from cmlp._core import ALIGN, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-DENSE, ACTIVATION, ADD = range(3)  # Operation.kind
-ROWS, COLUMNS = range(2)  # Operation.layout
-NOT_WANTED, ASSIGN, ACCUMULATE = range(3)  # Operation.input_gradient
+DENSE, ACTIVATION, ADD = (KINDS[name] for name in ("dense", "activation", "add"))
+ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
+NOT_WANTED, ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("not_wanted", "assign", "accumulate"))
+_NO_PLACES = dict.fromkeys(("weights", "biases", "nonzero_in", "nonzero_out"), -1)
+_NO_OPERATION = dict.fromkeys(OPERATION.names or (), 0) | _NO_PLACES
 
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
 _LEAST_TO_SKIP_ZEROS = 1024
@@ -42,39 +44,17 @@ class Slice(NamedTuple):
     size: int
 
 
-@dataclass
-class Operation:
-    """One operation; see `cmlp_op` in src/kernels/kernels.h. Offsets count elements, -1 stands for none."""
+def weights_view(op: Any, parameters: NDArray[Any]) -> NDArray[Any]:
+    """Return W (n_in, n_out) of a dense operation as a live view of the parameter vector, whatever the layout."""
+    by_rows = op["layout"] == ROWS
+    rows, width = (op["n_in"], op["n_out"]) if by_rows else (op["n_out"], op["n_in"])
+    block = parameters[op["weights"] :][: rows * op["ld"]].reshape(rows, op["ld"])[:, :width]
+    return block if by_rows else block.T
 
-    kind: int
-    n_in: int
-    n_out: int
-    source: int
-    z: int
-    out: int
-    activation: int = ACTIVATIONS["identity"]
-    accumulate: bool = False
-    alpha: float = 0.0
-    layout: int = ROWS
-    weights: int = -1
-    ld: int = 0
-    biases: int = -1
-    delta: int = 0
-    input_gradient: int = NOT_WANTED
-    nonzero_in: int = -1
-    nonzero_out: int = -1
-    fused: bool = False
-    dropout: float = 0.0
 
-    def weights_view(self, parameters: NDArray[Any]) -> NDArray[Any]:
-        """Return W (n_in, n_out) as a live view of the parameter vector, whatever the layout."""
-        rows, width = (self.n_in, self.n_out) if self.layout == ROWS else (self.n_out, self.n_in)
-        block = parameters[self.weights : self.weights + rows * self.ld].reshape(rows, self.ld)[:, :width]
-        return block if self.layout == ROWS else block.T
-
-    def biases_view(self, parameters: NDArray[Any]) -> NDArray[Any] | None:
-        """Return b (n_out,) as a live view of the parameter vector, or None."""
-        return None if self.biases < 0 else parameters[self.biases : self.biases + self.n_out]
+def biases_view(op: Any, parameters: NDArray[Any]) -> NDArray[Any] | None:
+    """Return b (n_out,) of a dense operation as a live view of the parameter vector, or None."""
+    return None if op["biases"] < 0 else parameters[op["biases"] :][: op["n_out"]]
 
 
 class Lowering:
@@ -82,54 +62,58 @@ class Lowering:
 
     Attributes
     ----------
-    operations : list of Operation
-        In the order in which they run forward.
+    operations : list of dict
+        In the order in which they run forward, with the fields of OPERATION.
     n_activations, n_parameters, n_deltas : int
         Elements handed out so far, each slot padded to whole cache lines.
     """
 
     def __init__(self, layers: Layer, n_inputs: int, loss: str | Loss, dtype: np.dtype[Any]) -> None:
         self.lanes = ALIGN // dtype.itemsize  # elements per cache line
-        self.operations: list[Operation] = []
+        self.operations: list[dict[str, Any]] = []
         self.n_activations = 0
         self.n_parameters = 0
         self.n_deltas = 0
         self.n_inputs = n_inputs
         self.output = self._lower(layers, Slice(-1, n_inputs), None)
-        if not any(op.kind == DENSE for op in self.operations):
+        if not any(op["kind"] == DENSE for op in self.operations):
             raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
         if max(self.n_parameters, self.n_activations) * dtype.itemsize > sys.maxsize // 4:
             raise ValueError(f"the network's {self.n_parameters:,} parameters do not fit this machine's memory")
         self._find_readers()
         self._find_dead_units()
         last = self.operations[-1]
-        last.fused = last.out == self.output.offset and last.n_out == self.output.size and not last.accumulate
-        last.fused &= is_fused(loss, list(ACTIVATIONS)[last.activation])
+        gives_output = (last["out"], last["n_out"]) == self.output and not last["accumulate"]
+        last["fused"] = gives_output and is_fused(loss, list(ACTIVATIONS)[last["activation"]])
         self.loss, self.loss_parameter = loss_id(loss), loss_parameter(loss)
 
     def program(self) -> Program:
         """Return the compiled program."""
-        return Program(
-            self.operations,
-            n_inputs=self.n_inputs,
-            n_outputs=self.output.size,
-            n_activations=self._padded(self.n_activations) + self.lanes,  # vector loads may run past a slice
-            n_parameters=self.n_parameters,
-            n_deltas=self.n_deltas,
-            width=self._padded(max(op.n_out for op in self.operations)),
-            x_stride=self._padded(self.n_inputs),
-            output=self.output.offset,
-            loss=self.loss,
-            loss_parameter=self.loss_parameter,
-            fused=self.operations[-1].fused,
-            in_blocks=self._profits_from_blocks(),
-        )
+        network = np.zeros((), NETWORK)
+        network["n_inputs"] = self.n_inputs
+        network["n_outputs"] = self.output.size
+        network["n_activations"] = self._padded(self.n_activations) + self.lanes  # vector loads may run past a slice
+        network["n_parameters"] = self.n_parameters
+        network["n_deltas"] = self.n_deltas
+        network["width"] = self._padded(max(op["n_out"] for op in self.operations))
+        network["x_stride"] = self._padded(self.n_inputs)
+        network["output"] = self.output.offset
+        network["loss"], network["loss_parameter"] = self.loss, self.loss_parameter
+        network["fused"] = self.operations[-1]["fused"]
+        network["in_blocks"] = self._profits_from_blocks()
+        operations = np.array([tuple(op.values()) for op in self.operations], OPERATION)
+        return Program(operations, network)
 
     def _profits_from_blocks(self) -> bool:
         """Whether plain SGD should take the samples in blocks (src/kernels/block.h): unless W_1 is tiny."""
         first, *others = self.operations
-        alone = first.kind == DENSE and all(op.source >= 0 for op in others)
-        return alone and first.n_in * first.n_out >= _LEAST_FOR_BLOCKS
+        alone = first["kind"] == DENSE and all(op["source"] >= 0 for op in others)
+        return alone and first["n_in"] * first["n_out"] >= _LEAST_FOR_BLOCKS
+
+    def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
+        """Append an operation."""
+        shape = {"kind": kind, "source": source.offset, "n_in": source.size, "n_out": n_out}
+        self.operations.append({**_NO_OPERATION, **shape, **fields})
 
     def _padded(self, n: int) -> int:
         return -(-n // self.lanes) * self.lanes
@@ -156,24 +140,15 @@ class Lowering:
                 return self._dense(layer, source, target, accumulate)
             case Activation(name, alpha):
                 out = target or self._new_slice(source.size)
-                self.operations.append(
-                    Operation(
-                        ACTIVATION,
-                        source.size,
-                        source.size,
-                        source.offset,
-                        source.offset,
-                        out.offset,
-                        ACTIVATIONS[name],
-                        alpha=alpha_of(name, alpha),
-                    )
-                )
+                places = {"z": source.offset, "out": out.offset}
+                f = {"activation": ACTIVATIONS[name], "alpha": alpha_of(name, alpha)}
+                self._emit(ACTIVATION, source, source.size, **places, **f)
                 return out
             case Identity() | Dropout(rate=0.0):
                 return self._copy(source, target, accumulate)
             case Dropout(rate):  # a copy, whose place the core drops out of in training
                 out = self._copy(source, target or self._new_slice(source.size), accumulate=False)
-                self.operations[-1].dropout = rate
+                self.operations[-1]["dropout"] = rate
                 return out
             case Chain(layers):
                 return self._chain(layers, source, target, accumulate)
@@ -202,17 +177,7 @@ class Lowering:
         if target is None:
             return source
         if accumulate or source != target:
-            self.operations.append(
-                Operation(
-                    ADD,
-                    source.size,
-                    source.size,
-                    source.offset,
-                    source.offset,
-                    target.offset,
-                    accumulate=accumulate,
-                )
-            )
+            self._emit(ADD, source, source.size, z=source.offset, out=target.offset, accumulate=accumulate)
         return target
 
     def _chain(self, layers: tuple[Layer, ...], source: Slice, target: Slice | None, accumulate: bool) -> Slice:
@@ -236,24 +201,10 @@ class Lowering:
         ld = self._padded(n_out if layout == ROWS else n_in)
         weights = self._new_parameters((n_in if layout == ROWS else n_out) * ld)
         biases = self._new_parameters(n_out) if layer.bias else -1
-        self.operations.append(
-            Operation(
-                DENSE,
-                n_in,
-                n_out,
-                source.offset,
-                z.offset,
-                out.offset,
-                ACTIVATIONS[layer.activation],
-                accumulate,
-                alpha_of(layer.activation, layer.alpha),
-                layout,
-                weights,
-                ld,
-                biases,
-                self.n_deltas,
-            )
-        )
+        f = {"activation": ACTIVATIONS[layer.activation], "alpha": alpha_of(layer.activation, layer.alpha)}
+        places = {"z": z.offset, "out": out.offset, "delta": self.n_deltas}
+        W = {"layout": layout, "weights": weights, "ld": ld, "biases": biases}
+        self._emit(DENSE, source, n_out, accumulate=accumulate, **f, **places, **W)
         self.n_deltas += self._padded(n_out)
         return out
 
@@ -276,14 +227,14 @@ class Lowering:
         """
         written = [self.output]
         for op in reversed(self.operations):
-            if op.source < 0:
+            if op["source"] < 0:
                 continue
-            stop = op.source + op.n_in
-            overlapping = [s for s in written if s.offset < stop and op.source < s.offset + s.size]
-            covered = any(s.offset <= op.source and stop <= s.offset + s.size for s in overlapping)
+            stop = op["source"] + op["n_in"]
+            overlapping = [s for s in written if s.offset < stop and op["source"] < s.offset + s.size]
+            covered = any(s.offset <= op["source"] and stop <= s.offset + s.size for s in overlapping)
             assert covered or not overlapping, "a slice is read in part after it was read as a whole"
-            op.input_gradient = ACCUMULATE if covered else ASSIGN
-            written.append(Slice(op.source, op.n_in))
+            op["input_gradient"] = ACCUMULATE if covered else ASSIGN
+            written.append(Slice(op["source"], op["n_in"]))
 
     def _find_dead_units(self) -> None:
         """Let wide layers that read a relu skip its zeros: about half of a relu's units, forward and backward.
@@ -291,15 +242,15 @@ class Lowering:
         The relu's operation lists its other units behind its output, for every layer that reads them all.
         """
         relu = ACTIVATIONS["relu"]
-        producers = {Slice(op.out, op.n_out): op for op in self.operations if op.activation == relu}
+        producers = {Slice(op["out"], op["n_out"]): op for op in self.operations if op["activation"] == relu}
         for op in self.operations:
-            producer = producers.get(Slice(op.source, op.n_in))
-            wide = op.kind == DENSE and op.layout == ROWS and op.n_in * op.n_out >= _LEAST_TO_SKIP_ZEROS
-            if producer and wide and op.n_in < 2**16:
-                if producer.nonzero_out < 0:
-                    size = -(-2 * (op.n_in + 4) * self.lanes // ALIGN)  # uint16s, in elements
-                    producer.nonzero_out = self._new_slice(size).offset
-                op.nonzero_in = producer.nonzero_out
+            producer = producers.get(Slice(op["source"], op["n_in"]))
+            wide = op["kind"] == DENSE and op["layout"] == ROWS and op["n_in"] * op["n_out"] >= _LEAST_TO_SKIP_ZEROS
+            if producer and wide and op["n_in"] < 2**16:
+                if producer["nonzero_out"] < 0:
+                    size = -(-2 * (op["n_in"] + 4) * self.lanes // ALIGN)  # uint16s, in elements
+                    producer["nonzero_out"] = self._new_slice(size).offset
+                op["nonzero_in"] = producer["nonzero_out"]
 
 
 def _can_accumulate(layer: Layer) -> bool:

@@ -67,7 +67,7 @@ class Objective:
         self._scale, self._decay, self._gradient_scale, self._constant = scale, decay, gradient_scale, constant
         self._threads = Crossover(n_threads, int(update["batch_size"]))
         workspace = model.workspace(int(update["batch_size"]), self._threads.most)
-        self._buffers = Buffers(model.new_vector(), None, {}, np.zeros(1), workspace)
+        self._buffers = Buffers(workspace, model.new_vector(), None, {}, np.zeros(1))
         mask = model.new_vector()
         for array in (*model.views(mask)[0], *model.views(mask)[1]):
             if array is not None:

@@ -140,8 +140,8 @@ static void NAME(dots)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptr
 static void NAME(batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t rows, const void *x,
                                 ptrdiff_t x_stride, void *activations, ptrdiff_t stride) {
     REAL *buffer = activations;
-    const REAL *in = op->in < 0 ? (const REAL *)x : buffer + op->in;
-    const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride;
+    const REAL *in = op->source < 0 ? (const REAL *)x : buffer + op->source;
+    const ptrdiff_t in_stride = op->source < 0 ? x_stride : stride;
     REAL *z = buffer + op->z, *out = buffer + op->out;
     if (op->kind != CMLP_DENSE) {
         for (ptrdiff_t r = 0; r < rows; r++)
@@ -176,7 +176,7 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, doubl
                                   d + r * stride, (REAL)clip_delta, (REAL)scale, scratch, u + r * deltas_stride);
     if (op->input_gradient != CMLP_NOT_WANTED) {
         const REAL *W = (const REAL *)params + op->weights;
-        REAL *da = error + op->in;
+        REAL *da = error + op->source;
         const int add = op->input_gradient == CMLP_ACCUMULATE;
         if (op->layout == CMLP_ROWS)
             NAME(dots)(rows, op->n_in, op->n_out, d, stride, W, op->ld, NULL, da, stride, add);
@@ -190,9 +190,9 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, doubl
 static void NAME(batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
                                  const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
                                  ptrdiff_t from, ptrdiff_t to, int accumulate) {
-    const REAL *in = op->in < 0 ? (const REAL *)x : (const REAL *)activations + op->in;
+    const REAL *in = op->source < 0 ? (const REAL *)x : (const REAL *)activations + op->source;
     const REAL *d = (const REAL *)deltas + op->delta;
-    const ptrdiff_t in_stride = op->in < 0 ? x_stride : stride, width = (op->n_out + LANES - 1) / LANES * LANES;
+    const ptrdiff_t in_stride = op->source < 0 ? x_stride : stride, width = (op->n_out + LANES - 1) / LANES * LANES;
     REAL *G = (REAL *)gradient + op->weights;
     if (op->layout == CMLP_ROWS)
         NAME(product)(to - from, width, rows, in + from, 1, in_stride, d, deltas_stride, NULL, G + from * op->ld,

@@ -319,7 +319,7 @@ INLINE void NAME(narrow_forward)(const cmlp_op *op, const REAL *W, const REAL *b
 
 static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, void *activations) {
     REAL *buffer = activations;
-    const REAL *in = op->in < 0 ? (const REAL *)x : buffer + op->in;
+    const REAL *in = op->source < 0 ? (const REAL *)x : buffer + op->source;
     if (NAME(is_narrow)(op)) {
         const REAL *p = params;
         NAME(narrow_forward)(op, p + op->weights, op->biases < 0 ? NULL : p + op->biases, in, buffer + op->z,
@@ -337,7 +337,7 @@ static void NAME(forward)(const cmlp_op *op, const void *params, const void *x, 
             NAME(columns_forward)(op, W, b, in, z);
         NAME(activate_op)(op, z, buffer);
     } else if (op->kind == CMLP_ACTIVATION) {
-        if (op->in < 0) in = memcpy(out, x, op->n_in * sizeof(REAL)); /* x has no padding */
+        if (op->source < 0) in = memcpy(out, x, op->n_in * sizeof(REAL)); /* x has no padding */
         NAME(activate_op)(op, in, buffer);
     } else if (op->accumulate) {
         for (ptrdiff_t i = 0; i < op->n_out; i++) out[i] += in[i];
@@ -482,7 +482,7 @@ static ptrdiff_t NAME(error_term)(const cmlp_op *op, const REAL *z, const REAL *
 
 static ptrdiff_t NAME(dense_backward)(const cmlp_op *op, const REAL *params, REAL *target, REAL scale, REAL psi,
                                       const REAL *in, const REAL *a, REAL *errors, REAL *d) {
-    REAL *u = d + (op->n_out + LANES - 1) / LANES * LANES, *da = errors + op->in;
+    REAL *u = d + (op->n_out + LANES - 1) / LANES * LANES, *da = errors + op->source;
     const ptrdiff_t count =
         NAME(error_term)(op, a + op->z, a + op->out, errors + op->out, errors + op->z, psi, scale, d, u);
     const REAL *W = params + op->weights;
@@ -524,7 +524,7 @@ INLINE ptrdiff_t NAME(narrow_backward)(const cmlp_op *op, REAL *params, REAL sca
                                        const REAL *a, REAL *errors) {
     const ptrdiff_t n_in = op->n_in, n_out = op->n_out, ld = op->ld;
     const int want_da = op->input_gradient != CMLP_NOT_WANTED, add = op->input_gradient == CMLP_ACCUMULATE;
-    REAL *W = params + op->weights, *da = errors + op->in;
+    REAL *W = params + op->weights, *da = errors + op->source;
     VEC d = n_out == 1 ? (VEC){errors[op->out]} : NAME(load_in_16s)(errors + op->out);
     const VEC a_out = NAME(load)(a + op->out);
     switch (op->fused ? CMLP_IDENTITY : op->activation) {
@@ -563,7 +563,7 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
     const REAL *a = activations;
     REAL *error = errors, *d = scratch;
     if (op->kind == CMLP_DENSE) {
-        const REAL *in = op->in < 0 ? (const REAL *)x : a + op->in;
+        const REAL *in = op->source < 0 ? (const REAL *)x : a + op->source;
         if (params == target && NAME(is_narrow)(op) && NAME(is_simple)(op))
             return NAME(narrow_backward)(op, target, (REAL)scale, (REAL)clip_delta, in, a, error);
         return NAME(dense_backward)(op, params, target, (REAL)scale, (REAL)clip_delta, in, a, error, d);
@@ -575,7 +575,7 @@ static ptrdiff_t NAME(backward)(const cmlp_op *op, const void *params, void *tar
                          d + (op->n_out + LANES - 1) / LANES * LANES);
         d_in = d;
     }
-    REAL *da = error + op->in;
+    REAL *da = error + op->source;
     const int add = op->input_gradient == CMLP_ACCUMULATE;
     for (ptrdiff_t i = 0; i < op->n_in; i++) da[i] = add ? da[i] + d_in[i] : d_in[i];
     return 0;
@@ -853,11 +853,13 @@ static ptrdiff_t NAME(first_nonfinite)(ptrdiff_t n, const void *values) {
 }
 
 static const cmlp_kernels NAME(kernels) = {
-    NAME(forward),      NAME(backward),       NAME(loss),           NAME(activate_slice),
-    NAME(clip),         NAME(sum_of_squares), NAME(step),           NAME(first_nonfinite),
-    NAME(block_turn),   NAME(block_forward),  NAME(block_backward), NAME(batch_forward),
-    NAME(batch_errors), NAME(batch_gradient), NAME(add_signs),      NAME(limit_norms),
-    NAME(average),      NAME(drop),           NAME(standardize),    NAME(learn_scale),
+    NAME(forward),        NAME(backward),      NAME(loss),
+    NAME(activate_slice), NAME(clip),          NAME(sum_of_squares),
+    NAME(prepare_step),   NAME(step),          NAME(first_nonfinite),
+    NAME(block_turn),     NAME(block_forward), NAME(block_backward),
+    NAME(batch_forward),  NAME(batch_errors),  NAME(batch_gradient),
+    NAME(add_signs),      NAME(limit_norms),   NAME(average),
+    NAME(drop),           NAME(standardize),   NAME(learn_scale),
 };
 
 #undef REAL

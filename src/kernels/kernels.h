@@ -4,8 +4,8 @@
 #ifndef CMLP_KERNELS_H
 #define CMLP_KERNELS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "kernels/ids.h"
+#include "kernels/structs.h"
 
 /* Every slot, row and bias is padded to this many bytes: the widest vector register, and a cache line. */
 #define CMLP_ALIGN 64
@@ -16,64 +16,6 @@
 /* Rows of a batch that run through the network at once, per thread: enough to reuse W from the caches, few enough that the
  * activations stay there too. */
 #define CMLP_ROWS_AT_ONCE 64
-
-/* cmlp/activations.py and cmlp/losses.py give these their names. */
-enum {
-    CMLP_IDENTITY,
-    CMLP_RELU,
-    CMLP_LEAKY_RELU,
-    CMLP_SIGMOID,
-    CMLP_TANH,
-    CMLP_SOFTMAX,
-    CMLP_ELU,
-    CMLP_SELU,
-    CMLP_GELU,
-    CMLP_SILU,
-    CMLP_SOFTPLUS,
-    CMLP_HARD_SIGMOID,
-    CMLP_SOFTSIGN,
-    CMLP_EXP
-};
-enum {
-    CMLP_SQUARED_ERROR,
-    CMLP_CROSS_ENTROPY,
-    CMLP_BINARY_CROSS_ENTROPY,
-    CMLP_ABSOLUTE_ERROR,
-    CMLP_HUBER,
-    CMLP_QUANTILE,
-    CMLP_POISSON,
-    CMLP_HINGE
-};
-
-/* What an optimiser does with the gradient; cmlp/optimizers.py gives the rules their names. No step: the gradient is
- * all that is wanted. */
-enum { CMLP_SGD, CMLP_ADAM, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_RPROP, CMLP_NO_STEP };
-#define CMLP_MOST_STATES 3 /* arrays like the parameters that a rule keeps */
-
-enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_ADD };         /* kind */
-enum { CMLP_ROWS, CMLP_COLUMNS };                       /* layout */
-enum { CMLP_NOT_WANTED, CMLP_ASSIGN, CMLP_ACCUMULATE }; /* input_gradient */
-
-/* One operation of a program. Offsets count elements, not bytes. A slice of the activation buffer holds a value
- * (z or a); the same slice of the error buffer holds ∂ℓ/∂(that value). */
-typedef struct {
-    int kind;           /* dense: out = f(Wᵀ in + b); activation: out = f(in); add: out = in */
-    int activation;     /* f */
-    int layout;         /* rows: W as (n_in, ld); columns: W as (n_out, ld), for wide layers into few units */
-    int accumulate;     /* add to out instead of assigning (dense: only with the identity) */
-    int input_gradient; /* is ∂ℓ/∂in wanted, and does it assign or add to what another reader of `in` left there */
-    int fused;          /* the loss wrote δ itself: do not multiply by f' again */
-    ptrdiff_t n_in, n_out;
-    ptrdiff_t in;                  /* slice (n_in,), or -1: the network's input x */
-    ptrdiff_t z;                   /* slice (n_out,): the net input; equal to `out` when f is the identity */
-    ptrdiff_t out;                 /* slice (n_out,): the activation */
-    ptrdiff_t nonzero_in;          /* uint16 (1 + n_in + 3,): how many of `in` are not 0, and which; or -1: use all */
-    ptrdiff_t nonzero_out;         /* the same to be written for `out`; or -1 */
-    ptrdiff_t weights, ld, biases; /* offsets into the parameter vector; biases -1: none */
-    ptrdiff_t delta;               /* a dense operation's padded slice of a batch's deltas */
-    double alpha;                  /* of leaky_relu and elu */
-    double dropout;                /* > 0: in training, the share of the elements of out that are set to 0 */
-} cmlp_op;
 
 /* The output function of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014, with
  * the constants of Vigna's public-domain splitmix64.c). */
@@ -95,13 +37,19 @@ static inline uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t posi
 
 /* One step: g ← scale·g + decay·w, then the rule. */
 typedef struct {
-    int rule;
-    int nesterov, amsgrad, centered, loss_rose; /* loss_rose: since the last step (iRPROP+) */
-    double scale, rate, decay;
-    double shrink; /* decoupled weight decay, γ λ */
-    double momentum, beta1, beta2, eps;
-    double increase, decrease, least, most; /* iRPROP+: η⁺, η⁻, bounds of Δ */
+    const cmlp_update *update;
+    double scale, decay;
+    double rate, eps; /* γ and ε, with the bias corrections in them that a rule has */
+    double shrink;    /* decoupled weight decay, γ λ */
+    int loss_rose;    /* since the last step (iRPROP+) */
 } cmlp_step;
+
+/* The vectors of the parameters' layout that a step reads and writes, as bytes; NULL: not needed. */
+typedef struct {
+    char *params, *gradient;
+    char *average; /* of the parameters over the steps */
+    char *slots[CMLP_N_SLOTS];
+} cmlp_vectors;
 
 /* `real` below is float or double, as the table's dtype says. No function allocates, and none reads outside
  * x (n_in,) and y (n_out,); the own buffers (parameters, activations, errors, scratch) end with CMLP_ALIGN bytes of
@@ -131,9 +79,11 @@ typedef struct {
     /* Σ values², in double. */
     double (*sum_of_squares)(ptrdiff_t n, const void *values);
 
-    /* One step of the optimiser s->rule over n parameters (steps.h). state: its arrays, in the order of
-     * `Optimizer.state_names`. */
-    void (*step)(ptrdiff_t n, const cmlp_step *s, void *weights, const void *gradient, void *const *state);
+    /* Step t of all (from 0) as the rule has it: its bias corrections (steps.h). */
+    void (*prepare_step)(cmlp_step *s, ptrdiff_t t);
+
+    /* The step of n parameters from `at` on. */
+    void (*step)(const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n);
 
     /* Index of the first NaN or infinity, or -1. */
     ptrdiff_t (*first_nonfinite)(ptrdiff_t n, const void *values);

@@ -5,8 +5,8 @@
 /* v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
 static void NAME(sgd_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                            REAL *restrict v) {
-    const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, mu = (REAL)s->momentum, lambda = (REAL)s->decay;
-    const int nesterov = s->nesterov;
+    const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, mu = (REAL)s->update->momentum, lambda = (REAL)s->decay;
+    const int nesterov = s->update->nesterov;
     if (!v) {
         for (ptrdiff_t i = 0; i < n; i++) w[i] -= gamma * (scale * g[i] + lambda * w[i]);
         return;
@@ -23,7 +23,8 @@ static void NAME(sgd_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, co
 INLINE void NAME(adam_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g, REAL *restrict m,
                             REAL *restrict v, REAL *restrict largest, const int amsgrad) {
     const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, lambda = (REAL)s->decay, eps = (REAL)s->eps;
-    const REAL b1 = (REAL)s->beta1, b2 = (REAL)s->beta2, c1 = (REAL)(1 - s->beta1), c2 = (REAL)(1 - s->beta2);
+    const REAL b1 = (REAL)s->update->beta1, b2 = (REAL)s->update->beta2, c1 = (REAL)(1 - s->update->beta1),
+               c2 = (REAL)(1 - s->update->beta2);
     const REAL keep = (REAL)(1 - s->shrink);
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL g_i = scale * g[i] + lambda * w[i];
@@ -39,7 +40,7 @@ INLINE void NAME(rmsprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
                                REAL *restrict v, REAL *restrict velocity, REAL *restrict mean, const int momentum,
                                const int centered) {
     const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, lambda = (REAL)s->decay, eps = (REAL)s->eps;
-    const REAL b = (REAL)s->beta2, c = (REAL)(1 - s->beta2), mu = (REAL)s->momentum;
+    const REAL b = (REAL)s->update->beta2, c = (REAL)(1 - s->update->beta2), mu = (REAL)s->update->momentum;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL g_i = scale * g[i] + lambda * w[i];
         v[i] = b * v[i] + c * (g_i * g_i);
@@ -71,7 +72,8 @@ static void NAME(adagrad_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
  * The last step was −sign(g') Δ there, with g' the last gradient and Δ as it is: it need not be kept. */
 static void NAME(rprop_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                              REAL *restrict last, REAL *restrict size) {
-    const REAL up = (REAL)s->increase, down = (REAL)s->decrease, least = (REAL)s->least, most = (REAL)s->most;
+    const REAL up = (REAL)s->update->increase, down = (REAL)s->update->decrease, least = (REAL)s->update->least,
+               most = (REAL)s->update->most;
     const REAL back = s->loss_rose ? 1 : 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL sign = (REAL)(g[i] > 0) - (REAL)(g[i] < 0), before = (REAL)(last[i] > 0) - (REAL)(last[i] < 0);
@@ -84,29 +86,40 @@ static void NAME(rprop_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, 
     }
 }
 
-static void NAME(step)(ptrdiff_t n, const cmlp_step *s, void *weights, const void *gradient, void *const *state) {
-    REAL *w = weights;
-    const REAL *g = gradient;
-    switch (s->rule) {
-    case CMLP_SGD: NAME(sgd_step)(n, s, w, g, s->momentum != 0 ? state[0] : NULL); break;
+/* Adam: m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), as factors of γ and ε. */
+static void NAME(prepare_step)(cmlp_step *s, ptrdiff_t t) {
+    if (s->update->rule != CMLP_ADAM) return;
+    const double c1 = 1 - pow(s->update->beta1, (double)(t + 1)), c2 = sqrt(1 - pow(s->update->beta2, (double)(t + 1)));
+    s->rate *= c2 / c1;
+    if (!s->update->eps_hat) s->eps *= c2;
+}
+
+static void NAME(step)(const cmlp_step *s, const cmlp_vectors *vectors, ptrdiff_t at, ptrdiff_t n) {
+#define SLOT(ID) (vectors->slots[ID] ? (REAL *)vectors->slots[ID] + at : NULL)
+    const cmlp_update *u = s->update;
+    REAL *w = (REAL *)vectors->params + at, *v = SLOT(CMLP_SQUARES), *velocity = SLOT(CMLP_VELOCITY);
+    const REAL *g = (const REAL *)vectors->gradient + at;
+    switch (u->rule) {
+    case CMLP_SGD: NAME(sgd_step)(n, s, w, g, u->momentum != 0 ? velocity : NULL); break;
     case CMLP_ADAM:
-        if (s->amsgrad)
-            NAME(adam_loop)(n, s, w, g, state[0], state[1], state[2], 1);
+        if (u->amsgrad)
+            NAME(adam_loop)(n, s, w, g, velocity, v, SLOT(CMLP_LARGEST_SQUARES), 1);
         else
-            NAME(adam_loop)(n, s, w, g, state[0], state[1], NULL, 0);
+            NAME(adam_loop)(n, s, w, g, velocity, v, NULL, 0);
         break;
     case CMLP_RMSPROP:
-        if (s->momentum != 0 && s->centered)
-            NAME(rmsprop_loop)(n, s, w, g, state[0], state[1], state[2], 1, 1);
-        else if (s->momentum != 0)
-            NAME(rmsprop_loop)(n, s, w, g, state[0], state[1], NULL, 1, 0);
-        else if (s->centered)
-            NAME(rmsprop_loop)(n, s, w, g, state[0], NULL, state[1], 0, 1);
+        if (u->momentum != 0 && u->centered)
+            NAME(rmsprop_loop)(n, s, w, g, v, velocity, SLOT(CMLP_MEANS), 1, 1);
+        else if (u->momentum != 0)
+            NAME(rmsprop_loop)(n, s, w, g, v, velocity, NULL, 1, 0);
+        else if (u->centered)
+            NAME(rmsprop_loop)(n, s, w, g, v, NULL, SLOT(CMLP_MEANS), 0, 1);
         else
-            NAME(rmsprop_loop)(n, s, w, g, state[0], NULL, NULL, 0, 0);
+            NAME(rmsprop_loop)(n, s, w, g, v, NULL, NULL, 0, 0);
         break;
-    case CMLP_ADAGRAD: NAME(adagrad_step)(n, s, w, g, state[0]); break;
-    case CMLP_RPROP: NAME(rprop_step)(n, s, w, g, state[0], state[1]); break;
+    case CMLP_ADAGRAD: NAME(adagrad_step)(n, s, w, g, v); break;
+    case CMLP_RPROP: NAME(rprop_step)(n, s, w, g, SLOT(CMLP_LAST_SIGNS), SLOT(CMLP_STEP_SIZES)); break;
     case CMLP_NO_STEP: break;
     }
+#undef SLOT
 }

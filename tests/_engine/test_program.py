@@ -33,7 +33,7 @@ def lower(layers, n_inputs=5, loss="squared_error", dtype=F32):
 
 
 def kinds(layers):
-    return [op.kind for op in lower(layers).operations]
+    return [op["kind"] for op in lower(layers).operations]
 
 
 # ------------------------------------------------------------------------------------------------- places
@@ -41,14 +41,14 @@ def kinds(layers):
 
 def test_branches_of_a_concatenation_write_to_adjacent_slices():
     first, second, third, last = lower(chain(concatenate(Dense(3), Dense(2), Dense(4)), Dense(1))).operations
-    assert (second.out, third.out) == (first.out + 3, first.out + 5)
-    assert (last.source, last.n_in) == (first.out, 9)
+    assert (second["out"], third["out"]) == (first["out"] + 3, first["out"] + 5)
+    assert (last["source"], last["n_in"]) == (first["out"], 9)
 
 
 def test_concatenation_with_the_layer_before_copies_nothing():
     assert kinds(chain(Dense(6), concatenate(Dense(4), Identity()), Dense(1))) == [DENSE] * 3
     before, branch, after = lower(chain(Dense(6), concatenate(Dense(4), Identity()), Dense(1))).operations
-    assert branch.source == before.out == after.source + 4
+    assert branch["source"] == before["out"] == after["source"] + 4
 
 
 def test_concatenation_with_the_input_copies_it_once():
@@ -58,8 +58,8 @@ def test_concatenation_with_the_input_copies_it_once():
 def test_a_skip_is_one_addition_and_linear_branches_none():
     assert kinds(chain(Dense(6), add(Identity(), Dense(6)), Dense(1))) == [DENSE, DENSE, ADD, DENSE]
     first, second, _ = lower(chain(add(Dense(6), Dense(6)), Dense(1))).operations
-    assert first.out == second.out
-    assert (first.accumulate, second.accumulate) == (False, True)
+    assert first["out"] == second["out"]
+    assert (first["accumulate"], second["accumulate"]) == (False, True)
 
 
 def test_an_identity_in_a_chain_costs_nothing():
@@ -68,7 +68,7 @@ def test_an_identity_in_a_chain_costs_nothing():
 
 def test_the_first_layers_input_gradient_is_not_computed():
     operations = lower(chain(Dense(4), Dense(4), Dense(1))).operations
-    assert [op.input_gradient == NOT_WANTED for op in operations] == [True, False, False]
+    assert [op["input_gradient"] == NOT_WANTED for op in operations] == [True, False, False]
 
 
 @pytest.mark.parametrize("dtype", [F32, F64])
@@ -77,25 +77,25 @@ def test_parameters_start_on_cache_lines_and_slices_stay_inside_the_buffer(compo
     lowering = lower(COMPOSITIONS[composition]("tanh"), dtype=dtype)
     program = lowering.program()
     for op in lowering.operations:
-        if op.kind == DENSE:
-            assert op.weights * dtype.itemsize % 64 == op.ld * dtype.itemsize % 64 == 0
-        assert op.out >= 0
-        assert max(op.out, op.z) + op.n_out <= program.n_activations - 64 // dtype.itemsize
-        assert op.n_out <= program.width
+        if op["kind"] == DENSE:
+            assert op["weights"] * dtype.itemsize % 64 == op["ld"] * dtype.itemsize % 64 == 0
+        assert op["out"] >= 0
+        assert max(op["out"], op["z"]) + op["n_out"] <= program.n_activations - 64 // dtype.itemsize
+        assert op["n_out"] <= program.network["width"]
     assert program.workspace_size(2) > program.workspace_size(1) > 2 * program.n_activations
 
 
 def test_natural_pairs_are_fused_and_no_others():
     for loss in LOSSES:
         for activation in ACTIVATIONS:
-            fused = lower(Dense(3, activation), loss=loss).operations[-1].fused
+            fused = lower(Dense(3, activation), loss=loss).operations[-1]["fused"]
             natural = [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("poisson", "exp")]
             assert fused == ((loss, activation) in natural)
 
 
 def test_a_pair_is_fused_behind_an_identity_and_after_a_sum_but_not_as_a_part():
     def fused(layers):
-        return lower(layers, loss="binary_cross_entropy").operations[-1].fused
+        return lower(layers, loss="binary_cross_entropy").operations[-1]["fused"]
 
     assert fused(chain(Dense(3, "sigmoid"), Identity()))
     assert fused(chain(Dense(5), add(Dense(5), Identity()), Activation("sigmoid")))
@@ -108,8 +108,8 @@ def test_a_pair_is_fused_behind_an_identity_and_after_a_sum_but_not_as_a_part():
 
 def test_many_inputs_into_few_units_are_laid_out_by_columns_and_wide_layers_by_rows():
     wide_to_few, few_to_wide = lower(chain(Dense(5), Dense(6000)), n_inputs=6000).operations
-    assert (wide_to_few.layout, wide_to_few.ld) == (COLUMNS, 6000)
-    assert (few_to_wide.layout, few_to_wide.ld) == (ROWS, 6000)
+    assert (wide_to_few["layout"], wide_to_few["ld"]) == (COLUMNS, 6000)
+    assert (few_to_wide["layout"], few_to_wide["ld"]) == (ROWS, 6000)
 
 
 def test_weights_are_numbered_depth_first_and_left_to_right():

@@ -376,8 +376,8 @@ def test_padding_stays_zero_in_training(simd_level, dtype, layout, monkeypatch):
         X, y = samples_for("squared_error", np.random.default_rng(0), 4, n, n, dtype)
         net.fit(X, y, epochs=1)
         net.fit(X, y, epochs=1, batch_size=2, optimizer=cmlp.SGD(0.1, momentum=0.9, weight_decay=0.1))
-        for vector in (net._parameters, net._state["velocity"]):
-            views, others = net._views(vector)
+        for vector in (net._model.parameters, net._model.slots["velocity"]):
+            views, others = net._model.views(vector)
             assert np.count_nonzero(vector) == sum(np.count_nonzero(view) for view in views + others)
 
 

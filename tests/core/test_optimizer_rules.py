@@ -52,8 +52,8 @@ def batches(optimizer, size):
 
 def everything(net):
     """Return all that training changes, as bytes and numbers."""
-    vectors = [net._parameters, *net._state.values()]
-    return [v.tobytes() for v in vectors], net._memory, net.n_steps, net.n_epochs
+    vectors = [net._model.parameters, *net._model.slots.values()]
+    return [v.tobytes() for v in vectors], net._model.memory, net.n_steps, net.n_epochs
 
 
 # ---------------------------------------------------------------------------------------------- against the reference
@@ -70,12 +70,12 @@ def test_every_rule_equals_the_reference(simd_level, monkeypatch, rule, batch_si
     epochs = 12 if optimizer.full_batch else 1 + batch_size // 7
     options = {"epochs": epochs, "batch_size": batches(optimizer, batch_size), "order": "given"}
     options["sample_weight"] = np.linspace(0.5, 2, len(X))
-    start = net._parameters.copy()
+    start = net._model.parameters.copy()
     expected = reference_train(
         net, X, y, optimizer=optimizer, learning_rate=optimizer.learning_rate, **{**options, "order": None}
     )
     history = net.fit(X, y, optimizer=optimizer, **options)
-    assert not np.array_equal(start, net._parameters)
+    assert not np.array_equal(start, net._model.parameters)
     tolerance = 1e-10 if dtype == "float64" else 2e-3
     assert relative_error((*net.weights, *net.biases), (*expected[0], *expected[1])) < tolerance
     np.testing.assert_allclose(history.loss, expected[2], rtol=tolerance)
@@ -274,11 +274,11 @@ def test_padding_stays_zero(rule):
     net, X, y = problem("float32")
     optimizer = {**STEPPING, **SEARCHING}[rule]
     net.fit(X, y, epochs=3, batch_size=batches(optimizer, 7), optimizer=optimizer)
-    mask = net._new_parameters()
-    for array in (*net._views(mask)[0], *net._views(mask)[1]):
+    mask = net._model.new_vector()
+    for array in (*net._model.views(mask)[0], *net._model.views(mask)[1]):
         array[...] = 1
     assert np.count_nonzero(mask) == net.n_parameters < mask.size
-    assert not net._parameters[mask == 0].any()
+    assert not net._model.parameters[mask == 0].any()
 
 
 @pytest.mark.parametrize("how", ["save", "pickle", "copy"])
@@ -301,7 +301,7 @@ def test_resumed_training_equals_uninterrupted(rule, how, tmp_path):
     assert everything(net)[1:] == everything(whole)[1:]
     for mine, theirs in zip((*net.weights, *net.biases), (*whole.weights, *whole.biases), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    ours, others = net._optimizer_state(), whole._optimizer_state()
+    ours, others = net._model.arrays(), whole._model.arrays()
     assert set(ours) == set(others)
     assert all(np.array_equal(ours[name], others[name]) for name in ours)
 

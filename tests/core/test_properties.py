@@ -141,12 +141,12 @@ class use_level:
 
 def twins(net):
     """Return a function that makes copies of a network with its present parameters."""
-    parameters, config = net._parameters.copy(), net.config()
+    parameters, config = net._model.parameters.copy(), net.config()
 
     def twin():
         copy = cmlp.Network.from_config(config)
-        copy._parameters[...] = parameters
-        copy._rng = np.random.default_rng(0)
+        copy._model.parameters[...] = parameters
+        copy._model.rng = np.random.default_rng(0)
         return copy
 
     return twin
@@ -199,13 +199,13 @@ def test_chunks_change_nothing_bit_for_bit(case, update, order, nanoseconds):
     fit, sgd = update
     twin = twins(net)
     results = []
-    for aim in (passes.CHUNK_NANOSECONDS, nanoseconds * net._parameters.size):
+    for aim in (passes.CHUNK_NANOSECONDS, nanoseconds * net._model.parameters.size):
         copy = twin()
         with mock.patch.object(passes, "CHUNK_NANOSECONDS", aim):
             history = copy.fit(X, y, epochs=2, order=order, optimizer=SGD(schedules.InverseTime(RATE), **sgd), **fit)
         results.append((copy, history))
     (whole, one), (parts, other) = results
-    np.testing.assert_array_equal(parts._parameters, whole._parameters)
+    np.testing.assert_array_equal(parts._model.parameters, whole._model.parameters)
     assert (parts.n_steps, other.clipped, other.learning_rate) == (whole.n_steps, one.clipped, one.learning_rate)
     np.testing.assert_allclose(other.loss, one.loss, rtol=1e-12)
 
@@ -224,7 +224,7 @@ def test_permuted_rows_in_given_order_equal_rows_in_that_order(case, update, see
         X[permutation], y[permutation], epochs=1, order="given", optimizer=SGD(RATE, **sgd),
         sample_weight=s[permutation], **fit
     )  # fmt: skip
-    np.testing.assert_array_equal(shuffled._parameters, given_rows._parameters)
+    np.testing.assert_array_equal(shuffled._model.parameters, given_rows._model.parameters)
 
 
 @settings(STEADY, max_examples=60)
@@ -275,8 +275,8 @@ def test_training_leaves_samples_alone_and_padding_at_zero(case):
     net.fit(X, y, epochs=1, optimizer=SGD(1e-4, momentum=0.9), clip_norm=0.1)
     np.testing.assert_array_equal(X, kept[0])
     np.testing.assert_array_equal(y, kept[1])
-    for vector in (net._parameters, net._state["velocity"]):
-        views, others = net._views(vector)
+    for vector in (net._model.parameters, net._model.slots["velocity"]):
+        views, others = net._model.views(vector)
         shown = sum(np.count_nonzero(a) for a in views + others if a is not None)
         assert np.count_nonzero(vector) == shown
 
@@ -288,7 +288,7 @@ def test_networks_come_back_from_their_configuration(case):
     twin = cmlp.Network.from_config(net.config())
     assert twin.layers == net.layers
     assert twin.config() == net.config()
-    twin._parameters[...] = net._parameters
+    twin._model.parameters[...] = net._model.parameters
     np.testing.assert_array_equal(twin.predict(X), net.predict(X))
 
 
@@ -322,13 +322,13 @@ def test_dropout_anywhere_trains_as_the_reference_with_the_same_masks(data, leve
     n = data.draw(st.integers(1, 10))
     body = data.draw(layers(n, activations=st.sampled_from(SMOOTH), dropout=True))
     net = cmlp.Network(chain(body, Dense(3)), n, dtype="float64", seed=seed, optimizer=cmlp.SGD(1.0))
-    net._dropout_seed = lambda: seed if net._drops_out else None
+    net._model.draw_dropout_seed = lambda: seed
     rng = np.random.default_rng(seed)
     X, y = rng.normal(size=(5, n)), rng.normal(size=(5, 3))
     masks = iter(
-        np.array([reference.dropout_mask(seed, 0, c, i, op.n_out, op.dropout) for c in range(5)])
-        for i, op in enumerate(net._operations)
-        if op.dropout
+        np.array([reference.dropout_mask(seed, 0, c, i, op["n_out"], op["dropout"]) for c in range(5)])
+        for i, op in enumerate(net._model.operations)
+        if op["dropout"]
     )
     weights, biases = [W.copy() for W in net.weights], [None if b is None else b.copy() for b in net.biases]
     factors = [next(masks) if layer.rate else np.ones((5, 1)) for layer in drop_layers(net.layers)]

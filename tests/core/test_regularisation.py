@@ -22,7 +22,7 @@ def everything(net):
 
 def seeded(net, seed=7):
     """Make every training call of a network use one seed for its masks."""
-    net._dropout_seed = lambda: seed
+    net._model.draw_dropout_seed = lambda: seed
     return net
 
 
@@ -101,13 +101,15 @@ DROPPING = {
 def train_reference(net, X, y, seed, epochs, batch_size, rate):
     """Plain SGD with the masks of the reference; returns weights + biases."""
     weights, biases = [W.astype(float) for W in net.weights], [b.astype(float) for b in net.biases]
-    dropping = [(i, op) for i, op in enumerate(net._operations) if op.dropout]
+    dropping = [(i, op) for i, op in enumerate(net._model.operations) if op["dropout"]]
     step = 0
     for _ in range(epochs):
         for start in range(0, len(X), batch_size):
             rows = slice(start, start + batch_size)
             masks = [
-                np.array([reference.dropout_mask(seed, step, r, i, op.n_out, op.dropout) for r in range(len(X[rows]))])
+                np.array(
+                    [reference.dropout_mask(seed, step, r, i, op["n_out"], op["dropout"]) for r in range(len(X[rows]))]
+                )
                 for i, op in dropping
             ]
             x, targets = X[rows].astype(float), y[rows].astype(float)
@@ -401,17 +403,17 @@ def test_divergence_restores_the_average_and_what_it_is_of(averaging):
     same, *_ = problem(optimizer=SGD(0.05, averaging=averaging))
     same.fit(X, y, epochs=2, order="given")
     np.testing.assert_array_equal(everything(net), everything(same))
-    np.testing.assert_array_equal(net._state["iterate"], same._state["iterate"])
+    np.testing.assert_array_equal(net._model.slots["iterate"], same._model.slots["iterate"])
 
 
 def test_a_learn_one_that_fails_changes_nothing():
     net, X, y = problem(optimizer=SGD(0.05, averaging=EMA(0.9)))
     net.learn_one(X[0], y[0])
-    before, iterate = everything(net), net._state["iterate"].copy()
+    before, iterate = everything(net), net._model.slots["iterate"].copy()
     with pytest.raises(cmlp.DivergenceError, match="unchanged"):
         net.learn_one(X[0], [1e300, 1e300])
     np.testing.assert_array_equal(everything(net), before)
-    np.testing.assert_array_equal(net._state["iterate"], iterate)
+    np.testing.assert_array_equal(net._model.slots["iterate"], iterate)
     assert net.n_steps == 1
 
 
@@ -429,7 +431,7 @@ def test_validation_and_the_best_epoch_are_those_of_the_average():
     assert history.stopped == "patience"
     assert history.validation_loss == losses
     assert net.evaluate(X[8:], y[8:]).loss == min(losses)
-    np.testing.assert_array_equal(net._state["iterate"], net._parameters)
+    np.testing.assert_array_equal(net._model.slots["iterate"], net._model.parameters)
 
 
 def test_a_stream_refuses_the_mean_over_epochs():

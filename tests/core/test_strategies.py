@@ -46,7 +46,7 @@ def largest_difference(network, other):
 def fitted(sizes, dtype, in_blocks, *, bias=True, n_samples=1000, activation="tanh", **settings):
     X, y = samples(sizes, n_samples, dtype)
     network = cmlp.MLP(sizes, activation=activation, bias=bias, dtype=dtype, seed=1)
-    network._program.in_blocks = in_blocks
+    network._model.program.in_blocks = in_blocks
     history = network.fit(X, y, **settings)
     return network, history
 
@@ -89,11 +89,11 @@ def test_blocks_in_float32_agree_within_rounding(level, sizes):
 
 
 def test_blocks_are_chosen_unless_the_first_layer_is_tiny_or_others_read_the_samples():
-    assert cmlp.MLP([6528, 5, 5, 1])._program.in_blocks
-    assert cmlp.MLP([784, 128, 10])._program.in_blocks
-    assert not cmlp.MLP([2, 4, 1])._program.in_blocks
+    assert cmlp.MLP([6528, 5, 5, 1])._model.program.in_blocks
+    assert cmlp.MLP([784, 128, 10])._model.program.in_blocks
+    assert not cmlp.MLP([2, 4, 1])._model.program.in_blocks
     two_readers = cmlp.concatenate(cmlp.Dense(50), cmlp.Dense(50))
-    assert not cmlp.Network(two_readers, n_inputs=200)._program.in_blocks
+    assert not cmlp.Network(two_readers, n_inputs=200)._model.program.in_blocks
 
 
 def test_a_sample_without_finite_loss_in_a_block_is_named_and_the_last_good_epoch_restored():
@@ -243,7 +243,7 @@ def test_weights_are_the_same_bits_for_every_number_of_threads(optimizer, batch_
         fits.append((network, history))
     first, its_history = fits[0]
     for network, history in fits[1:]:
-        assert np.array_equal(network._parameters, first._parameters)
+        assert np.array_equal(network._model.parameters, first._model.parameters)
         assert history.loss == its_history.loss
         assert history.clipped == its_history.clipped
 
@@ -261,8 +261,8 @@ def test_a_large_prediction_takes_all_processors_on_auto(monkeypatch):
     X, _ = samples([40, 3], 500, "float32")
     network = cmlp.Network(COMPOSED, n_inputs=40, seed=0)
     expected = network.predict(X)
-    monkeypatch.setattr("cmlp.network._LEAST_FOR_THREADS", 0)
-    monkeypatch.setattr("cmlp.network.available_processors", lambda: 3)
+    monkeypatch.setattr("cmlp._engine.model._LEAST_FOR_THREADS", 0)
+    monkeypatch.setattr("cmlp._engine.model.available_processors", lambda: 3)
     assert np.array_equal(network.predict(X, n_threads="auto"), expected)
 
 

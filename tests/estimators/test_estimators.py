@@ -27,7 +27,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import cmlp
-from cmlp.estimators import MLPClassifier, MLPRegressor, base, rules
+import cmlp.data.samples
+from cmlp.estimators import MLPClassifier, MLPRegressor, rules
 
 KINDS = ["MLPClassifier", "MLPRegressor"]
 CURVE = {"rtol": 1e-9, "atol": 1e-12}  # the same numbers but for rounding
@@ -537,8 +538,7 @@ def test_sparse_rows_in_pieces_give_the_same(container, solver, stopping, monkey
     dense = fitted(MLPClassifier(**settings), X, y_iris, sample_weight=some_weights)
     whole = fitted(MLPClassifier(**settings), container(X), y_iris, sample_weight=some_weights)
     assert np.array_equal(whole.coefs_[0], dense.coefs_[0])
-    for module in (rules, base):
-        monkeypatch.setattr(module, "DENSE_BYTES", 50 * X.shape[1] * 8)  # two batches of 20
+    monkeypatch.setattr(cmlp.data.samples, "_DENSE_BYTES", 50 * X.shape[1] * 8)  # two batches of 20
     pieces = fitted(MLPClassifier(**settings), container(X), y_iris, sample_weight=some_weights)
     np.testing.assert_allclose(pieces.coefs_[0], dense.coefs_[0], rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(pieces.predict_proba(container(X)), dense.predict_proba(X), rtol=1e-7)

@@ -160,7 +160,7 @@ class LayoutLowering(Lowering):
 
 def use_layout(monkeypatch, name):
     """Make networks built from now on lay out every weight matrix by rows or by columns."""
-    import cmlp.network
+    import cmlp._engine.model
 
     monkeypatch.setattr(LayoutLowering, "layout", LAYOUTS[name])
-    monkeypatch.setattr(cmlp.network, "Lowering", LayoutLowering)
+    monkeypatch.setattr(cmlp._engine.model, "Lowering", LayoutLowering)

@@ -20,8 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for helpers.cases: pytest'
 
 import cmlp.network
 from cmlp import _core
+from cmlp._engine.passes import Buffers
 from cmlp._engine.program import DENSE
+from cmlp._engine.update import update_record
 from cmlp.activations import ACTIVATIONS
+from cmlp.data.samples import Samples
 from cmlp.losses import LOSSES
 from helpers.cases import BOUNDED_GROWTH, COMPOSITIONS, LAYOUTS, OUTPUTS, LayoutLowering, samples_for
 
@@ -70,21 +73,22 @@ class Guard:
         self.used.clear()
 
 
-def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, n_states=0, **settings):
+def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, slots=(), **settings):
     """Call every method of the program with all arrays at the edge."""
-    program, dtype = net._program, net.dtype
+    program, dtype = net._model.program, net.dtype
     M = len(X)
     given, X, y = X, guard.copy(X), guard.copy(y)
     Y, labels = (None, y) if y.dtype.kind == "i" else (y, None)
-    params = guard.copy(net._parameters)
+    params = guard.copy(net._model.parameters)
     single, many = (guard.zeros(program.workspace_size(min(n, _core.ROWS_AT_ONCE)), dtype) for n in (1, M))
     n_threads = 2 + M % 2 if batch_size > 1 else 1
     order = guard.copy(np.arange(M)[::-1].copy()) if ordered else None
     weights = guard.copy(np.linspace(0.5, 1, M)) if weighted else None
     rates = guard.copy(np.full(-(-M // batch_size), 0.01))
-    update = _core.Update(batch_size=batch_size, **settings)
-    gradient = None if update.is_plain else guard.zeros(program.n_parameters, dtype)
-    state = tuple(guard.zeros(program.n_parameters, dtype) for _ in range(n_states))
+    update = update_record(batch_size=batch_size, **settings)
+    samples = Samples(X, Y, labels, weights)
+    gradient = None if _core.is_plain(update) else guard.zeros(program.n_parameters, dtype)
+    state = {name: guard.zeros(program.n_parameters, dtype) for name in slots}
     last_loss = guard.zeros(1, np.float64)
     average = guard.zeros(program.n_parameters, dtype) if "average_decay" in settings else None
     rows = min(batch_size, n_threads * _core.ROWS_AT_ONCE)
@@ -96,34 +100,20 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     program.forward(params, X, values)
     expected = out.copy()
     total = guard.zeros(program.n_parameters, dtype)
-    program.gradients(params, X, Y, labels, weights, 0.5, total, values, errors, single)
-    program.gradients(params, X, Y, labels, weights, 0.5, total, None, None, single)
-    program.evaluate(params, X, Y, labels, weights, many)
+    program.gradients(params, samples, 0.5, total, single, values, errors)
+    program.gradients(params, samples, 0.5, total, single)
+    program.evaluate(params, samples, many)
     one_row = _core.OneRow(program, params, single)
     one_row.rate = 0.01
     one_row.predict(guard.copy(given[0]))
     one_row.learn(guard.copy(given[0]), int(labels[0]) if Y is None else guard.copy(Y[0]), 1.0)
-    params[...] = net._parameters
+    params[...] = net._model.parameters
     chosen = program.in_blocks
-    one_reader = [op.source < 0 for op in net._operations].count(True) == 1 and net._operations[0].kind == DENSE
-    for program.in_blocks in (False, True) if update.is_plain and one_reader else (False,):
-        *_, bad = program.train(
-            params,
-            X,
-            Y,
-            labels,
-            order,
-            weights,
-            rates,
-            0,
-            update,
-            state,
-            last_loss,
-            gradient,
-            workspace,
-            n_threads,
-            average,
-        )
+    operations = program.operations
+    one_reader = (operations["source"] < 0).sum() == 1 and operations["kind"][0] == DENSE
+    buffers = Buffers(workspace, gradient, average, state, last_loss)
+    for program.in_blocks in (False, True) if _core.is_plain(update) and one_reader else (False,):
+        *_, bad = program.train(params, buffers, samples, order, update, rates, 0, n_threads)
         assert bad == -1
     program.in_blocks = chosen
     np.testing.assert_array_equal(expected, net.predict(given))  # the edge changes no number
@@ -183,14 +173,14 @@ def updates(guard, dtype):
     ]
     for net, batch_size, optimizer in itertools.product(nets, options["batch_size"], optimizers):
         samples = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)
-        n_states = len(optimizer.state_names)
-        run_everything(guard, net, *samples, batch_size=batch_size, n_states=n_states, **optimizer.settings)
+        slots = optimizer.state_names
+        run_everything(guard, net, *samples, batch_size=batch_size, slots=slots, **optimizer.settings)
     for values in itertools.product(*options.values()):
         for i, net in enumerate(nets):
             X, y = samples_for("squared_error", rng, 7, net.n_inputs, 3, dtype)
             settings = dict(zip(options, values, strict=True))
-            n_states = 1 if settings["momentum"] else 0
-            run_everything(guard, net, X, y, ordered=i == 0, weighted=i == 1, n_states=n_states, **settings)
+            slots = ["velocity"] if settings["momentum"] else []
+            run_everything(guard, net, X, y, ordered=i == 0, weighted=i == 1, slots=slots, **settings)
 
 
 def compositions(guard, dtype):
@@ -222,7 +212,7 @@ def regularisers(guard, dtype):
         x, mean, scale, out = (guard.copy(rng.normal(size=n).astype(dtype)) for _ in range(4))
         _core.standardize(x[None], mean, scale, out[None])
         scaling = [guard.zeros(41 - n, d) for d in ("float64", "float64", "float64", dtype, dtype)]
-        one_row = _core.OneRow(net._program, net._parameters, net._new_workspace(1), scaling)
+        one_row = _core.OneRow(net._model.program, net._model.parameters, net._model.workspace(1), scaling)
         one_row.rate = 0.01
         one_row.learn(guard.copy(X[0]), guard.copy(y[0]), 1.0)
         one_row.predict(guard.copy(X[1]))

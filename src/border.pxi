@@ -1,0 +1,140 @@
+# The door between Python and the structs: names and dtypes that Python reads, records and arrays that it gives.
+
+
+cdef dict ids_of(const cmlp_name *names):
+    ids = {}
+    while names.name != NULL:
+        ids[names.name.decode()] = names.id
+        names += 1
+    return ids
+
+
+ACTIVATIONS = ids_of(cmlp_activation_names)
+LOSSES = ids_of(cmlp_loss_names)
+RULES = ids_of(cmlp_rule_names)
+SLOTS = ids_of(cmlp_slot_names)
+KINDS = ids_of(cmlp_kind_names)
+LAYOUTS = ids_of(cmlp_layout_names)
+INPUT_GRADIENTS = ids_of(cmlp_input_gradient_names)
+
+
+cdef object dtype_of(const cmlp_field *fields):
+    names, formats, offsets = [], [], []
+    while fields.name != NULL:
+        names.append(fields.name.decode())
+        formats.append(fields.type.decode())
+        offsets.append(fields.offset)
+        fields += 1
+    layout = {"names": names, "formats": formats, "offsets": offsets, "itemsize": fields.offset}
+    return np.dtype(layout, align=True)
+
+
+OPERATION = dtype_of(cmlp_op_fields)
+NETWORK = dtype_of(cmlp_net_fields)
+UPDATE = dtype_of(cmlp_update_fields)
+
+
+cdef cnp.ndarray records_of(object values, object dtype, int ndim):
+    """The values as an array of records, where C finds them."""
+    array = np.asarray(values)
+    if array.dtype != dtype or array.ndim != ndim:
+        name = next(name for name, known in globals().items() if known is dtype)
+        wanted = f"a 1-dimensional array of cmlp._core.{name}" if ndim else f"one record of cmlp._core.{name}"
+        raise TypeError(f"expected {wanted}, not a {array.ndim}-dimensional array of {array.dtype}")
+    return array if cnp.PyArray_ISCARRAY_RO(array) else array.copy()
+
+
+cdef cmlp_update update_of(object update):
+    return (<cmlp_update *> cnp.PyArray_DATA(records_of(update, UPDATE, 0)))[0]
+
+
+cdef bint updates_plainly(const cmlp_update *u) noexcept nogil:
+    return (u.batch_size == 1 and u.rule == CMLP_SGD and u.momentum == 0.0 and u.weight_decay == 0.0
+            and u.clip_value == INFINITY and u.clip_norm == INFINITY and u.l1 == 0.0 and u.max_norm == INFINITY
+            and u.average_decay < 0.0 and not u.dropout and u.alpha == 0.0 and not u.weighted_mean)
+
+
+def is_plain(update):
+    """Whether by this update (a record of UPDATE) one sample's δ goes straight into the weights."""
+    cdef cmlp_update u = update_of(update)
+    return bool(updates_plainly(&u))
+
+
+cdef int expect(str what, ptrdiff_t size, ptrdiff_t wanted) except -1:
+    if size != wanted:
+        raise ValueError(f"{what} must have {wanted} elements, not {size}")
+    return 0
+
+
+cdef int expect_rows(str what, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t n, ptrdiff_t wanted) except -1:
+    if rows != n or columns != wanted:
+        raise ValueError(f"{what} must have the shape ({n}, {wanted}), not ({rows}, {columns})")
+    return 0
+
+
+cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X, object samples):
+    """Returns what the pointers point into besides X, to be kept until the call is over."""
+    keep = samples.Y, samples.labels, samples.weights
+    cdef const floating[:, ::1] Y = keep[0]
+    cdef const int64_t[::1] labels = keep[1]
+    cdef const double[::1] weights = keep[2]
+    memset(s, 0, sizeof(Samples))
+    s.X, s.n, s.checked = <const char *> &X[0, 0], X.shape[0], samples.checked
+    expect_rows("samples.X", s.n, X.shape[1], s.n, net.n_inputs)
+    if Y is None and labels is None:
+        raise ValueError("samples need targets, Y or labels: both are None")
+    if Y is not None:
+        expect_rows("samples.Y", Y.shape[0], Y.shape[1], s.n, net.n_outputs)
+        s.Y = <const char *> &Y[0, 0]
+    if labels is not None:
+        expect("samples.labels", labels.shape[0], s.n)
+        s.labels = &labels[0]
+    if weights is not None:
+        expect("samples.weights", weights.shape[0], s.n)
+        s.weights = &weights[0]
+    return keep
+
+
+cdef char *vector_of(object values, floating[::1] params, str name) except? NULL:
+    """Where a vector like the parameters lies; NULL for None."""
+    cdef floating[::1] vector = values
+    if vector is None:
+        return NULL
+    expect(name, vector.shape[0], params.shape[0])
+    return <char *> &vector[0]
+
+
+cdef list set_vectors(cmlp_vectors *v, const cmlp_net *net, floating[::1] params, object buffers):
+    """Returns what the pointers point into besides the parameters."""
+    keep = [buffers.gradient, buffers.average]
+    expect("params", params.shape[0], net.n_parameters)
+    v.params = <char *> &params[0]
+    v.gradient = vector_of(keep[0], params, "buffers.gradient")
+    v.average = vector_of(keep[1], params, "buffers.average")
+    for name, values in buffers.slots.items():
+        if name not in SLOTS:
+            raise ValueError(f"unknown slot {name!r}: expected one of {', '.join(SLOTS)}")
+        v.slots[<int> SLOTS[name]] = vector_of(values, params, name)
+        keep.append(values)
+    return keep
+
+
+cdef int expect_room(const Code *p, ptrdiff_t size, ptrdiff_t rows, ptrdiff_t n_threads) except -1:
+    cdef ptrdiff_t wanted = workspace_elements(&p.net, rows, n_threads)
+    if size < wanted:
+        raise ValueError(f"the workspace must have {wanted} elements (see workspace_size), not {size}")
+    return 0
+
+
+cdef Workspace workspace_in(const Code *p, floating[::1] values, ptrdiff_t rows, ptrdiff_t n_threads) except *:
+    expect_room(p, values.shape[0], rows, n_threads)
+    return split(p, <char *> &values[0], rows, n_threads)
+
+
+cdef Workspace workspace_for_one(const Code *p, cnp.ndarray params, cnp.ndarray workspace) except *:
+    """The same for what works on arrays of any type, one row at a time."""
+    if params.dtype not in (np.float32, np.float64) or params.dtype != workspace.dtype:
+        raise TypeError(f"params and workspace must both be float32 or float64, not {params.dtype}, {workspace.dtype}")
+    expect("params", params.size, p.net.n_parameters)
+    expect_room(p, workspace.size, 1, 1)
+    return split(p, <char *> cnp.PyArray_DATA(workspace), 1, 1)

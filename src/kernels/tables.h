@@ -1,0 +1,40 @@
+/* What Python reads of ids.h and structs.h, for _core: lists that end with a name NULL. */
+#ifndef CMLP_TABLES_H
+#define CMLP_TABLES_H
+
+#include "kernels/ids.h"
+#include "kernels/structs.h"
+
+typedef struct {
+    const char *name;
+    int id;
+} cmlp_name;
+
+#define CMLP_NAME(ID, name) {#name, CMLP_##ID},
+static const cmlp_name cmlp_activation_names[] = {CMLP_ACTIVATIONS(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_loss_names[] = {CMLP_LOSSES(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_rule_names[] = {CMLP_RULES(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_slot_names[] = {CMLP_SLOTS(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_kind_names[] = {CMLP_KINDS(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_layout_names[] = {CMLP_LAYOUTS(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_input_gradient_names[] = {CMLP_INPUT_GRADIENTS(CMLP_NAME){NULL, 0}};
+
+/* A field of a struct, its type as NumPy spells it. */
+typedef struct {
+    const char *name, *type;
+    ptrdiff_t offset;
+} cmlp_field;
+
+#define CMLP_TYPE_int "i4"
+#define CMLP_TYPE_ptrdiff_t "p"
+#define CMLP_TYPE_uint64_t "u8"
+#define CMLP_TYPE_double "f8"
+
+#define CMLP_OP_FIELD(type, name) {#name, CMLP_TYPE_##type, offsetof(cmlp_op, name)},
+#define CMLP_NET_FIELD(type, name) {#name, CMLP_TYPE_##type, offsetof(cmlp_net, name)},
+#define CMLP_UPDATE_FIELD(type, name) {#name, CMLP_TYPE_##type, offsetof(cmlp_update, name)},
+static const cmlp_field cmlp_op_fields[] = {CMLP_OP_FIELDS(CMLP_OP_FIELD){NULL, NULL, sizeof(cmlp_op)}};
+static const cmlp_field cmlp_net_fields[] = {CMLP_NET_FIELDS(CMLP_NET_FIELD){NULL, NULL, sizeof(cmlp_net)}};
+static const cmlp_field cmlp_update_fields[] = {CMLP_UPDATE_FIELDS(CMLP_UPDATE_FIELD){NULL, NULL, sizeof(cmlp_update)}};
+
+#endif

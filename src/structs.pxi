@@ -1,0 +1,128 @@
+# The loops over samples and operations, without Python: included by _core.pyx. One definition serves float and double;
+# buffers are bytes plus the element size, and only the kernels know the type.
+
+# A program at work: its operations, what else the network is, and the kernels for the type of its numbers.
+cdef struct Code:
+    const cmlp_op *ops
+    int n_ops
+    cmlp_net net
+    const cmlp_kernels *k
+    ptrdiff_t size  # bytes per element
+
+
+# The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL; visited in order,
+# or as they are if it is NULL.
+cdef struct Samples:
+    const char *X
+    const char *Y
+    const int64_t *labels
+    const int64_t *order
+    const double *weights
+    ptrdiff_t n
+    bint checked  # else plain per-sample SGD looks for NaN and infinities in x before it learns from it
+
+
+# γ_t: one rate per step, or a single one; first_step: steps made before.
+cdef struct Rates:
+    const double *values
+    ptrdiff_t n, first_step
+
+
+# Where one call computes: `rows` samples at a time.
+cdef struct Workspace:
+    char *activations  # (rows, n_activations)
+    char *errors  # (rows, n_activations)
+    char *x  # (rows, x_stride) own copies of the samples of a batch
+    char *deltas  # (rows, n_deltas)
+    char *scratch  # (threads, 2 width)
+    char *updates  # per-sample SGD in blocks: U (CMLP_BLOCK, width), Z (the same), G
+    char *products
+    char *gram
+
+
+# What a pass did: Σ s_c ℓ_c, the number of clipped δ, and the position of the first loss that was not finite, or -1.
+cdef struct Result:
+    double loss
+    ptrdiff_t n_clipped, bad
+
+
+cdef ptrdiff_t workspace_elements(const cmlp_net *net, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
+    return (rows * (2 * net.n_activations + net.x_stride + net.n_deltas)
+            + (2 * n_threads + 3 * CMLP_BLOCK) * net.width + CMLP_BLOCK * CMLP_BLOCK)
+
+
+cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
+    cdef Workspace w
+    w.activations = workspace
+    w.errors = w.activations + rows * p.net.n_activations * p.size
+    w.x = w.errors + rows * p.net.n_activations * p.size
+    w.deltas = w.x + rows * p.net.x_stride * p.size
+    w.scratch = w.deltas + rows * p.net.n_deltas * p.size
+    w.updates = w.scratch + n_threads * 2 * p.net.width * p.size
+    w.products = w.updates + CMLP_BLOCK * p.net.width * p.size
+    w.gram = w.products + CMLP_BLOCK * p.net.width * p.size
+    return w
+
+
+cdef ptrdiff_t sample_at(const Samples *s, ptrdiff_t position) noexcept nogil:
+    return s.order[position] if s.order != NULL else position
+
+
+cdef double weight_of(const Samples *s, ptrdiff_t c) noexcept nogil:
+    return s.weights[c] if s.weights != NULL else 1.0
+
+
+cdef double rate_at(const Rates *rates, ptrdiff_t t) noexcept nogil:
+    return rates.values[t if rates.n > 1 else 0]
+
+
+cdef void run_forward(const Code *p, const void *params, const void *x, char *activations, int first) noexcept nogil:
+    """a_k = f_k(W_kᵀ a_{k-1} + b_k) for k = 1..N, whatever the composition, from operation `first` on."""
+    cdef int i
+    for i in range(first, p.n_ops):
+        p.k.forward(&p.ops[i], params, x, activations)
+
+
+cdef double run_loss(const Code *p, const Samples *s, ptrdiff_t c, const void *x, double weight, char *activations,
+                     char *errors) noexcept nogil:
+    """ℓ of sample c, and weight · ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffer."""
+    cdef const cmlp_op *last = &p.ops[p.n_ops - 1]
+    cdef ptrdiff_t z_at = last.z if last.kind == CMLP_DENSE else last.source
+    cdef const void *z = activations + z_at * p.size
+    cdef const void *y = NULL
+    if z_at < 0:
+        z = x
+    if s.Y != NULL:
+        y = s.Y + c * p.net.n_outputs * p.size
+    return p.k.loss(p.net.loss, p.net.loss_parameter, p.net.fused, p.net.n_outputs, z,
+                    activations + p.net.output * p.size, y, s.labels[c] if s.labels != NULL else -1, weight,
+                    errors + p.net.output * p.size)
+
+
+cdef bint is_right(const Code *p, const Samples *s, ptrdiff_t c, const floating *a) noexcept nogil:
+    """Whether the outputs a decide for sample c as its target does; never for a loss of values."""
+    cdef ptrdiff_t n = p.net.n_outputs
+    cdef const floating *y = (<const floating *> s.Y) + c * n
+    if s.labels != NULL:
+        return arg_max(a, n) == s.labels[c]
+    if p.net.loss == CMLP_CROSS_ENTROPY:
+        return arg_max(a, n) == arg_max(y, n)
+    if p.net.loss == CMLP_BINARY_CROSS_ENTROPY:
+        return same_side(a, y, 0.5, n)
+    return p.net.loss == CMLP_HINGE and same_side(a, y, 0.0, n)
+
+
+cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n) noexcept nogil:
+    cdef ptrdiff_t i, best = 0
+    for i in range(1, n):
+        if values[i] > values[best]:
+            best = i
+    return best
+
+
+cdef bint same_side(const floating *a, const floating *y, floating border, ptrdiff_t n) noexcept nogil:
+    cdef ptrdiff_t i
+    for i in range(n):
+        if (a[i] > border) != (y[i] > border):
+            return False
+    return True
