@@ -118,6 +118,14 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch):
     assert error_of(capsys, "train", "digits", "--epochs", "1", "--quiet").endswith("No space left on device")
 
 
+def test_too_little_memory_is_one_line(capsys, monkeypatch):
+    def fail(arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(bench, "run", fail)
+    assert error_of(capsys, "bench") == "cmlp: error: this does not fit into memory"
+
+
 def test_a_bug_is_not_hidden(monkeypatch):
     monkeypatch.setattr(bench, "run", lambda arguments: int("not a number"))
     with pytest.raises(ValueError, match="invalid literal"):

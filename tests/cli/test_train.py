@@ -328,6 +328,14 @@ def test_an_interrupted_run_that_was_diverging_is_not_saved(monkeypatch, capsys)
     assert os.listdir() == []
 
 
+def test_numbers_that_overflow_at_last_are_not_saved(monkeypatch, capsys):
+    def fail(self, path):
+        raise ValueError("the network's weights.2 is not finite at flat index 0: not saved")
+
+    monkeypatch.setattr(cmlp.MLP, "save", fail)
+    assert "weights.2 is not finite" in error_of(capsys, "train", "digits", "--epochs", 1, "--quiet", code=1)
+
+
 @pytest.mark.parametrize("where", ["reading", "fit before its first epoch"])
 def test_ctrl_c_before_training(where, monkeypatch, capsys):
     def interrupt(*arguments, **settings):
