@@ -498,11 +498,11 @@ def _on_scale(
 
 
 def _progress_line(history: History, epochs: int) -> str:
-    """One line about the last epoch."""
+    """One line about the last epoch, aligned with the others and not wider than a terminal."""
     n = len(history.loss)
-    parts = [f"epoch {n:>{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:.6g}"]
+    parts = [f"epoch {n:>{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:<9.4g}"]
     if history.validation_loss:
-        parts.append(f"validation loss {history.validation_loss[-1]:.6g}")
+        parts.append(f"validation loss {history.validation_loss[-1]:<9.4g}")
     if history.validation_accuracy:
         parts.append(f"accuracy {history.validation_accuracy[-1]:.4f}")
-    return "  ".join([*parts, f"{history.seconds[-1]:.3g} s"])
+    return "  ".join([*parts, f"{history.seconds[-1]:.3f} s"])

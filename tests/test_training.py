@@ -455,8 +455,10 @@ def test_progress_writes_a_line_per_epoch_to_standard_error(capsys):
     assert out == ""
     assert len(lines) == 10
     assert lines[8].startswith("epoch  9/10  loss ")
-    assert f"validation loss {history.validation_loss[8]:.6g}" in lines[8]
+    assert f"validation loss {history.validation_loss[8]:.4g}" in lines[8]
     assert f"accuracy {history.validation_accuracy[8]:.4f}" in lines[8]
+    assert len({line.index("accuracy") for line in lines}) == 1  # a table
+    assert max(map(len, lines)) <= 80
     net.fit(X, y, epochs=2)
     assert capsys.readouterr() == ("", "")
 

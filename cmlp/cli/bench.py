@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ QUICK = (
 )
 
 
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out `cmlp bench`; return the exit code."""
+    bench(quick=arguments.quick)
+    return 0
+
+
 def bench(*, quick: bool = False, workloads: tuple[Workload, ...] | None = None) -> None:
     """Print the table of `cmlp bench`.
 
@@ -66,10 +73,9 @@ def bench(*, quick: bool = False, workloads: tuple[Workload, ...] | None = None)
     per-sample SGD, float32, relu, ...
     3-2-1 ...
     """
-    print(f"per-sample SGD, float32, relu, δ clipped to ±1; cmlp: {simd_level()} kernels; NumPy {np.__version__}")
-    print(
-        "M samples, K epochs, µs per sample; NumPy learns from fewer samples, which does not change its time for each\n"
-    )
+    print("per-sample SGD, float32, relu, δ clipped to ±1; µs per sample")
+    print(f"cmlp {cmlp.__version__} with its {simd_level()} kernels; NumPy {np.__version__}")
+    print("M samples, K epochs (fewer samples for NumPy, whose time for each is the same)\n")
     print(f"{'layers':<14}{'M x K':>13}{'cmlp':>10}{'NumPy, M x K':>17}{'NumPy':>10}{'ratio':>9}")
     cost = ""
     for workload in workloads or (QUICK if quick else FULL):

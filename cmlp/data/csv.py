@@ -88,6 +88,19 @@ def quote_some(names: Sequence[str], most: int = 8) -> str:
     return listed if len(names) <= most else f"{listed}, ... ({len(names)} in all)"
 
 
+def closest(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that a mistyped one probably means, or None; capitals do not matter.
+
+    Examples
+    --------
+    >>> closest("Prise", ["price", "rooms"])
+    'price'
+    """
+    by_lower = {entry.lower(): entry for entry in known[:10_000]}  # comparing with more would take seconds
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else None
+
+
 def read_header(path: str) -> list[str]:
     """Return the column names of a CSV file.
 
@@ -277,9 +290,8 @@ def _require(path: str, header: Sequence[str], names: Sequence[str]) -> None:
     what = f"no column {quote(missing[0])}"
     if len(missing) > 1:
         what = f"{len(missing)} of the {len(names)} columns needed are missing: {quote_some(missing, 4)}"
-    by_lower = {name.lower(): name for name in header[:10_000]}  # comparing with more would take seconds
-    close = get_close_matches(missing[0].lower(), by_lower, n=1)
-    guess = f" (did you mean {quote(by_lower[close[0]])}?)" if close else ""
+    meant = closest(missing[0], header)
+    guess = "" if meant is None else f" (did you mean {quote(meant)}?)"
     headless = " Is the first line a header?" if all(_number(name) is not None for name in header) else ""
     raise TableError(f"{path}: {what}{guess}; the columns are {quote_some(header)}.{headless}")
 
