@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from typing import Any, TextIO
 
 import cmlp
+from cmlp._base.archive import atomic_file
 from cmlp.cli.errors import UsageError
 from cmlp.data.csv import read_blocks
 from cmlp.losses import loss_name
-from cmlp.saving import atomic_file
 
 
 def run(arguments: argparse.Namespace) -> int:

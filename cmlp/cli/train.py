@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cmlp
+from cmlp._base.archive import check_writable
 from cmlp.cli.errors import FailedRun, UsageError, no_such_file
 from cmlp.data.csv import TableError, label_values, quote, quote_some, read_header, read_table
 from cmlp.data.samples import split_validation
-from cmlp.saving import check_writable
 
 _DATA_SETS = ("digits",)
 _HELD_OUT = 0.2  # share of the rows
@@ -231,7 +231,7 @@ def _network(problem: Problem, arguments: argparse.Namespace) -> cmlp.MLP:
 
 
 def _fit(network: cmlp.MLP, rows: Rows, arguments: argparse.Namespace) -> tuple[cmlp.History, bool]:
-    """Train; tell also whether Ctrl-C ended it, which either the history says or the interrupt that brings it."""
+    """Train; tell also whether Ctrl-C ended it."""
     try:
         history = network.fit(
             rows.X,
@@ -243,11 +243,9 @@ def _fit(network: cmlp.MLP, rows: Rows, arguments: argparse.Namespace) -> tuple[
             validation=(rows.X_held_out, rows.y_held_out),
             progress=not arguments.quiet,
         )
-    except KeyboardInterrupt as interrupt:
-        if not hasattr(interrupt, "history"):  # it came before the first epoch
-            raise
-        return interrupt.history, True
-    return history, history.stopped == "interrupted"
+    except cmlp.TrainingInterrupted as interrupted:
+        return interrupted.history, True
+    return history, False
 
 
 def _worthless(network: cmlp.MLP, rows: Rows) -> str | None:

@@ -267,34 +267,17 @@ def test_what_has_not_learnt_much_yet_is_saved(capsys):
 # ---------------------------------------------------------------------------------------------------------- Ctrl-C
 
 
-def interrupt_third_epoch(monkeypatch, how):
-    """Let fit be interrupted after its third epoch."""
+def test_ctrl_c_keeps_what_was_learnt(monkeypatch, capsys):
     fit = cmlp.MLP.fit
 
-    def by_the_signal(self, *arguments, **settings):
+    def fit_until_ctrl_c(self, *arguments, **settings):
         def press(network, history):
-            if len(history.loss) == 3:
+            if len(history) == 3:
                 signal.raise_signal(signal.SIGINT)
 
         return fit(self, *arguments, **settings, callbacks=[press])
 
-    def said_by_the_history(self, *arguments, **settings):
-        history = fit(self, *arguments, **{**settings, "epochs": 3})
-        history.stopped = "interrupted"
-        return history
-
-    def raised_with_the_history(self, *arguments, **settings):
-        interrupt = KeyboardInterrupt()
-        interrupt.history = said_by_the_history(self, *arguments, **settings)
-        raise interrupt
-
-    ways = (by_the_signal, said_by_the_history, raised_with_the_history)
-    monkeypatch.setattr(cmlp.MLP, "fit", {way.__name__: way for way in ways}[how])
-
-
-@pytest.mark.parametrize("how", ["by_the_signal", "said_by_the_history", "raised_with_the_history"])
-def test_ctrl_c_keeps_what_was_learnt(how, monkeypatch, capsys):
-    interrupt_third_epoch(monkeypatch, how)
+    monkeypatch.setattr(cmlp.MLP, "fit", fit_until_ctrl_c)
     out, err = output_of(capsys, "train", "digits", code=130)
     assert out.splitlines()[-2:] == ["interrupted after 3 of 20 epochs: what was learnt is kept", "saved digits.cmlp"]
     assert [line[:5] for line in err.splitlines()] == ["epoch"] * 3
@@ -321,7 +304,7 @@ def test_ctrl_c_in_a_process():
 def test_an_interrupted_run_that_was_diverging_is_not_saved(monkeypatch, capsys):
     def fit(self, *arguments, **settings):
         self.weights[1][0, 0] = np.nan
-        return cmlp.History(stopped="interrupted")
+        raise cmlp.TrainingInterrupted(cmlp.History(stopped="interrupted"))
 
     monkeypatch.setattr(cmlp.MLP, "fit", fit)
     assert "training diverged" in error_of(capsys, "train", "digits", code=1)
