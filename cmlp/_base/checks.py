@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cmlp._base.hints import name_advice
 from cmlp._core import first_nonfinite
 
 if TYPE_CHECKING:
@@ -55,11 +56,20 @@ def check_name(name: object, known: Collection[str], what: str) -> str:
     listed = ", ".join(map(repr, known))
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a name, not {shown(name)}; known: {listed}")
-    from difflib import get_close_matches  # only needed here: keeps `import cmlp` light
+    advice = " ".join(filter(None, [name_advice(name, known, what), f"Known: {listed}"]))
+    raise ValueError(f"unknown {what} {shown(name)}: {advice}")
 
-    close = get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), known, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"unknown {what} {shown(name)}: {guess}Known: {listed}")
+
+def check_flag(value: object, what: str) -> bool:
+    """Return True or False.
+
+    >>> check_flag(1, "bias")
+    Traceback (most recent call last):
+    TypeError: bias must be True or False, not 1 (int)
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, not {shown(value)}")
+    return value
 
 
 def check_number(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from cmlp._base.extras import import_extra
 from cmlp._core import Update, first_nonfinite
 from cmlp._engine.passes import Crossover, Pass
 from cmlp.data.samples import Samples
@@ -31,11 +32,7 @@ _STEP_TOLERANCE = 1e-8  # of a line search, relative to the longest step
 
 def import_optimize() -> Any:
     """Return scipy.optimize, or say how to get it."""
-    try:
-        import scipy.optimize
-    except ModuleNotFoundError as error:
-        raise ImportError("LBFGS and exact line searches need SciPy: pip install 'cmlp[scipy]'") from error
-    return scipy.optimize
+    return import_extra("scipy.optimize", "LBFGS and exact line searches")
 
 
 class Objective:
