@@ -12,6 +12,8 @@ import pytest
 import cmlp
 from cmlp.activations import ACTIVATIONS, activation_id
 from cmlp.losses import (
+    CLASSIFYING,
+    FACTS,
     LOSSES,
     NATURAL_OUTPUT,
     CrossEntropy,
@@ -75,8 +77,13 @@ def test_an_enormous_name_makes_a_short_message():
 
 
 def test_natural_outputs_cover_every_loss():
-    assert set(NATURAL_OUTPUT) == set(LOSSES)
+    assert set(NATURAL_OUTPUT) == set(FACTS) == set(LOSSES)
     assert set(NATURAL_OUTPUT.values()) <= set(ACTIVATIONS)
+
+
+def test_the_facts_about_losses():
+    assert {"cross_entropy", "binary_cross_entropy", "hinge"} == CLASSIFYING
+    assert {facts.targets for facts in FACTS.values()} == {"numbers", "counts", "probabilities", "classes", "signs"}
 
 
 def test_exactly_three_pairs_are_fused():
