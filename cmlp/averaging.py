@@ -24,6 +24,7 @@ class Averaging(Declared):
     (True, True)
     """
 
+    noun: ClassVar[str] = "averaging"
     name: ClassVar[str] = ""
 
 

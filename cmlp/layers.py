@@ -32,6 +32,7 @@ class Layer(Declared):
     True
     """
 
+    noun: ClassVar[str] = "layer"
     config_key: ClassVar[str] = "kind"
     kind: ClassVar[str] = ""
 

@@ -93,6 +93,7 @@ class Loss(Declared):
     True
     """
 
+    noun: ClassVar[str] = "loss"
     name: ClassVar[str] = ""
 
     @property

@@ -80,6 +80,7 @@ class Optimizer(Declared):
     (True, False, True)
     """
 
+    noun: ClassVar[str] = "optimiser"
     name: ClassVar[str] = ""
     rule: ClassVar[str] = "none"
     full_batch: ClassVar[bool] = False
@@ -655,5 +656,5 @@ def optimizer_from_config(config: dict[str, Any]) -> Optimizer:
     """
     optimizer = from_config(Optimizer, config)
     if isinstance(optimizer, SteppingOptimizer) and not isinstance(config.get("learning_rate"), dict):
-        raise ValueError(f"malformed optimizer {shown(config)}: expected a schedule as its learning_rate")
+        raise ValueError(f"malformed optimiser {shown(config)}: expected a schedule as its learning_rate")
     return optimizer

@@ -32,6 +32,7 @@ class Schedule(Declared, ABC):
     True
     """
 
+    noun: ClassVar[str] = "schedule"
     name: ClassVar[str] = ""
 
     @abstractmethod
@@ -484,7 +485,7 @@ class OneCycle(Schedule):
 
     learning_rate: float = number(above=0)
     steps: int = checked(partial(_check_steps, minimum=2))
-    rising: float = number(default=None)
+    rising: float = checked(default=None)  # which `_check` makes a number, by the steps
     start_divisor: float = number(default=25.0, minimum=1)
     end_divisor: float = number(default=1e4, minimum=1)
 

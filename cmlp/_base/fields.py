@@ -113,6 +113,7 @@ class Declared:
     A family of them is a direct subclass; its members are its subclasses in cmlp that declare a name of their own.
     """
 
+    noun: ClassVar[str]  # what messages call a value of the family
     config_key: ClassVar[str] = "name"  # the class attribute with the name, and its key in configurations
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
@@ -194,9 +195,11 @@ def from_config(family: type[Family], config: Any, depth: int = 0) -> Family:
     >>> from_config(Averaging, {"name": "swa", "start": 3})
     SWA(start=3)
     """
-    noun, key = family.__name__.lower(), family.config_key
+    noun, key = family.noun, family.config_key
     if not isinstance(config, dict) or depth > MAX_DEPTH:
-        raise ValueError(f"malformed {noun} {shown(config)}: expected a dict with a known {key!r}, not too deep")
+        raise ValueError(
+            f"malformed {noun} {shown(config)}: expected a dict with its {key!r}, at most {MAX_DEPTH} deep"
+        )
     given = dict(config)
     try:
         known = members(family)
