@@ -129,8 +129,9 @@ class Declared:
         """Show the fields, but those that are only keywords where they are the default."""
         if not dataclasses.is_dataclass(self):
             return super().__repr__()
-        shown = (f for f in dataclasses.fields(self) if not f.kw_only or getattr(self, f.name) != f.default)
-        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
+        fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]
+        said = [f"{f.name}={value!r}" for f, value in fields if not f.kw_only or value != f.default]
+        return f"{type(self).__name__}({', '.join(said)})"
 
     def _check(self) -> None:
         """Check what holds between fields, each of which is checked."""
@@ -147,13 +148,22 @@ class Declared:
     def to_config(self) -> dict[str, Any]:
         """Return the value as a dict of JSON values, which `from_config` reads. A user's subclass is its base.
 
+        Raises
+        ------
+        TypeError
+            If it has no base with a name.
+
         Examples
         --------
         >>> import cmlp
         >>> cmlp.EMA(0.9).to_config()
         {'name': 'ema', 'decay': 0.9}
         """
-        name = next(filter(None, map(own_name, type(self).__mro__)))
+        name = next(filter(None, map(own_name, type(self).__mro__)), None)
+        if name is None:
+            raise TypeError(
+                f"a {type(self).__name__} cannot be saved: it is no {self.noun} of cmlp's, nor made from one"
+            )
         return {self.config_key: name, **{key: _plain(value) for key, value in self._saved().items()}}
 
 
@@ -197,9 +207,8 @@ def from_config(family: type[Family], config: Any, depth: int = 0) -> Family:
     """
     noun, key = family.noun, family.config_key
     if not isinstance(config, dict) or depth > MAX_DEPTH:
-        raise ValueError(
-            f"malformed {noun} {shown(config)}: expected a dict with its {key!r}, at most {MAX_DEPTH} deep"
-        )
+        wanted = f"a dict with its {key!r}, at most {MAX_DEPTH} deep"
+        raise ValueError(f"malformed {noun} {shown(config)}: expected {wanted}")
     given = dict(config)
     try:
         known = members(family)

@@ -246,7 +246,7 @@ def test_what_a_configuration_leaves_out_is_the_default():
 @pytest.mark.parametrize(
     ("family", "config", "message"),
     [
-        (Loss, None, "malformed loss None: expected a dict with its 'name', in at most 50 others"),
+        (Loss, None, "malformed loss None: expected a dict with its 'name', at most 50 deep"),
         (Layer, [], r"malformed layer \[\] \(list\): expected a dict with its 'kind'"),
         (Optimizer, {}, "malformed optimiser .*optimiser must be a name, not None; known: 'sgd', 'adam', 'adamw'"),
         (Schedule, {"name": "constnat"}, "unknown schedule 'constnat' .*did you mean 'constant'"),
@@ -269,7 +269,7 @@ def test_a_hostile_depth_is_a_value_error():
     config = 0.1
     for _ in range(900):
         config = {"name": "linear_warmup", "learning_rate": config, "steps": 3}
-    with pytest.raises(ValueError, match=r"malformed schedule .*in at most 50 others"):
+    with pytest.raises(ValueError, match=r"malformed schedule .*at most 50 deep"):
         from_config(Schedule, config)
 
 
@@ -284,6 +284,14 @@ def test_a_class_of_the_users_is_saved_as_its_base_and_never_found():
     assert "mine" not in members(Optimizer)
     with pytest.raises(ValueError, match="unknown optimizer 'mine'"):
         cmlp.MLP([1, 1], optimizer="mine")
+
+
+def test_what_has_no_named_base_cannot_be_saved():
+    class Mine(Layer):
+        pass
+
+    with pytest.raises(TypeError, match="a Mine cannot be saved: it is no layer of cmlp's"):
+        chain(Dense(1), Mine()).to_config()
 
 
 def test_plain_dataclasses_may_derive_from_declared_ones():
