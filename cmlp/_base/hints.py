@@ -1,171 +1,134 @@
 """Other libraries' words for what cmlp has, and misspelt ones: errors name the right word.
 
-An entry is a word as it is written elsewhere, in lower case, and what cmlp calls it, with a remark in parentheses where
-the two differ. A word that is close to ours needs none: it is guessed.
+The tables say what cmlp calls something, with a remark where that differs, and the words for it elsewhere, in lower
+case. A word that is close to ours needs no entry: it is guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CROSS_ENTROPIES = ("cross_entropy (several classes)", "binary_cross_entropy (one output, or several labels)")
+_INITIALIZERS = {
+    "he_normal": "he kaiming kaiming_normal normal",
+    "he_uniform": "he kaiming kaiming_uniform",
+    "glorot_normal": "glorot xavier xavier_normal normal",
+    "glorot_uniform": "glorot xavier xavier_uniform",
+    "lecun_normal": "lecun normal",
+    "lecun_uniform": "lecun",
+    "uniform (within ±1 / √n_in)": "random_uniform",
+}
 
-#: What is named -> a name elsewhere -> names here. scikit-learn's, Keras's and PyTorch's names, and the literature's.
-NAMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+#: What is named -> a name here -> names elsewhere: scikit-learn's, Keras's, PyTorch's and the literature's.
+NAMES: Final[dict[str, dict[str, str]]] = {
     "loss": {
-        "mse": ("squared_error (½ Σ (ŷ - y)², half the squared error)",),
-        "mean_squared_error": ("squared_error (½ Σ (ŷ - y)², half the squared error)",),
-        "l2": ("squared_error (½ Σ (ŷ - y)², half the squared error)",),
-        "mae": ("absolute_error",),
-        "mean_absolute_error": ("absolute_error",),
-        "l1": ("absolute_error",),
-        "smooth_l1": ("huber",),
-        "pinball": ("quantile",),
-        "poisson_nll": ("poisson",),
-        "log_loss": _CROSS_ENTROPIES,
-        "nll": _CROSS_ENTROPIES,
-        "logistic": _CROSS_ENTROPIES,
-        "bce": ("binary_cross_entropy",),
-        "bce_with_logits": ("binary_cross_entropy (with the output activation sigmoid)",),
-        "categorical_crossentropy": ("cross_entropy (targets: rows of probabilities)",),
-        "sparse_categorical_crossentropy": ("cross_entropy (targets: class indices)",),
-        "softmax": ("cross_entropy",),
-        "svm": ("hinge",),
+        "squared_error (½ Σ (ŷ - y)², half the squared error)": "mse mean_squared_error l2",
+        "absolute_error": "mae mean_absolute_error l1",
+        "huber": "smooth_l1",
+        "quantile": "pinball",
+        "poisson": "poisson_nll",
+        "cross_entropy (several classes)": "log_loss logistic nll softmax",
+        "cross_entropy (targets: rows of probabilities)": "categorical_crossentropy",
+        "cross_entropy (targets: class indices)": "sparse_categorical_crossentropy",
+        "binary_cross_entropy (one output, or several labels)": "log_loss logistic nll bce",
+        "binary_cross_entropy (with the output activation sigmoid)": "bce_with_logits",
+        "hinge": "svm",
     },
     "activation": {
-        "linear": ("identity",),
-        "none": ("identity",),
-        "swish": ("silu",),
-        "expit": ("sigmoid",),
-        "rectifier": ("relu",),
-        "lrelu": ("leaky_relu",),
+        "identity": "linear none",
+        "silu": "swish",
+        "sigmoid": "expit",
+        "relu": "rectifier",
+        "leaky_relu": "lrelu",
     },
-    "init": {
-        "he": ("he_normal", "he_uniform"),
-        "kaiming": ("he_normal", "he_uniform"),
-        "kaiming_normal": ("he_normal",),
-        "kaiming_uniform": ("he_uniform",),
-        "glorot": ("glorot_normal", "glorot_uniform"),
-        "xavier": ("glorot_normal", "glorot_uniform"),
-        "xavier_normal": ("glorot_normal",),
-        "xavier_uniform": ("glorot_uniform",),
-        "lecun": ("lecun_normal", "lecun_uniform"),
-        "normal": ("he_normal", "glorot_normal", "lecun_normal"),
-        "random_uniform": ("uniform (within ±1 / √n_in)",),
-    },
+    "init": _INITIALIZERS,
+    "bias_init": _INITIALIZERS,
     "optimizer": {
-        "momentum": ("sgd (cmlp.SGD(momentum=0.9))",),
-        "bgd": ("gradient_descent",),
-        "batch_gradient_descent": ("gradient_descent",),
-        "l_bfgs": ("lbfgs",),
-        "bfgs": ("lbfgs",),
-        "irprop": ("rprop",),
-        "resilient": ("rprop",),
+        "sgd (cmlp.SGD(momentum=0.9))": "momentum",
+        "gradient_descent": "bgd batch_gradient_descent",
+        "lbfgs": "l_bfgs bfgs",
+        "rprop": "irprop resilient",
     },
     "order": {
-        "random": ("shuffle", "replacement"),
-        "sequential": ("given",),
-        "fixed": ("given",),
-        "bootstrap": ("replacement",),
+        "shuffle": "random",
+        "replacement": "random bootstrap",
+        "given": "sequential fixed",
     },
 }
-NAMES["bias_init"] = NAMES["init"]
 
-#: A keyword argument elsewhere -> parameters here; those count that the function at hand has.
-PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
+#: A parameter here -> keyword arguments elsewhere. Those count that the function at hand has.
+PARAMETERS: Final[dict[str, str]] = {
     # architecture
-    "hidden_layer_sizes": ("sizes (inputs and outputs included: [n_inputs, 32, 32, n_outputs])",),
-    "hidden_sizes": ("sizes (inputs and outputs included: [n_inputs, 32, 32, n_outputs])",),
-    "layer_sizes": ("sizes (inputs and outputs included: [n_inputs, 32, 32, n_outputs])",),
-    "units": ("n_outputs", "sizes"),
-    "out_features": ("n_outputs", "sizes"),
-    "in_features": ("n_inputs", "sizes"),
-    "input_dim": ("n_inputs", "sizes"),
-    "input_shape": ("n_inputs", "sizes"),
-    "hidden_activation": ("activation",),
-    "out_activation": ("output_activation",),
-    "use_bias": ("bias",),
-    "weight_init": ("init",),
-    "initializer": ("init",),
-    "kernel_initializer": ("init",),
-    "bias_initializer": ("bias_init",),
-    "negative_slope": ("alpha",),
-    "p": ("rate", "dropout"),
-    "dropout_rate": ("dropout", "rate"),
-    "criterion": ("loss",),
-    "loss_function": ("loss",),
-    "random_state": ("seed",),
-    "rng": ("seed",),
-    "normalize": ("standardize",),
+    "sizes (inputs and outputs included: [n_inputs, 32, 32, n_outputs])": (
+        "hidden_layer_sizes hidden_sizes layer_sizes units in_features out_features input_dim input_shape"
+    ),
+    "n_inputs": "in_features input_dim input_shape",
+    "n_outputs": "units out_features",
+    "activation": "hidden_activation",
+    "output_activation": "out_activation",
+    "bias": "use_bias",
+    "init": "weight_init initializer kernel_initializer",
+    "bias_init": "bias_initializer",
+    "alpha": "negative_slope",
+    "dropout": "dropout_rate p",
+    "rate": "dropout_rate p",
+    "loss": "criterion loss_function",
+    "seed": "random_state rng",
+    "standardize": "normalize",
     # training
-    "x": ("X",),
-    "targets": ("y",),
-    "labels": ("y",),
-    "solver": ("optimizer",),
-    "max_iter": ("epochs",),
-    "max_epochs": ("epochs",),
-    "n_iter": ("epochs",),
-    "n_epochs": ("epochs",),
-    "num_epochs": ("epochs",),
-    "shuffle": ("order ('shuffle' or 'given')",),
-    "validation_data": ("validation (a pair X, y)",),
-    "validation_split": ("validation (a share of the samples)",),
-    "validation_fraction": ("validation (a share of the samples)",),
-    "eval_set": ("validation (a pair X, y)",),
-    "early_stopping": ("patience (with validation=0.1)",),
-    "n_iter_no_change": ("patience",),
-    "min_delta": ("tol",),
-    "restore_best_weights": ("restore_best",),
-    "verbose": ("progress",),
-    "n_jobs": ("n_threads",),
-    "num_workers": ("n_threads",),
-    "clipnorm": ("clip_norm",),
-    "max_grad_norm": ("clip_norm",),
-    "clipvalue": ("clip_value",),
-    "sample_weights": ("sample_weight",),
-    "class_weight": ("sample_weight (one weight a sample)",),
-    # optimisers, schedules, losses
-    "lr": ("learning_rate",),
-    "eta": ("learning_rate",),
-    "max_lr": ("learning_rate",),
-    "learning_rate_init": ("learning_rate",),
-    "initial_learning_rate": ("learning_rate",),
-    "alpha": ("learning_rate (the step size)", "weight_decay (scikit-learn's alpha)", "beta (PyTorch's alpha)"),
-    "l2": ("weight_decay",),
-    "lambda": ("weight_decay",),
-    "betas": ("beta1 (and beta2)",),
-    "beta_1": ("beta1",),
-    "beta_2": ("beta2",),
-    "rho": ("beta",),
-    "epsilon": ("eps", "delta"),
-    "beta": ("delta", "decay", "beta1 (and beta2)"),
-    "nesterovs_momentum": ("nesterov",),
-    "etas": ("decrease (and increase)",),
-    "step_sizes": ("min_step (and max_step)",),
-    "max_eval": ("max_fun",),
-    "maxcor": ("history_size",),
-    "line_search_fn": ("line_search",),
-    "power_t": ("power",),
-    "gamma": ("factor",),
-    "decay_rate": ("factor",),
-    "step_size": ("every",),
-    "decay_steps": ("every",),
-    "t_0": ("period",),
-    "t_mult": ("growth",),
-    "eta_min": ("minimum",),
-    "warmup_steps": ("steps",),
-    "total_steps": ("steps",),
-    "pct_start": ("rising",),
-    "div_factor": ("start_divisor",),
-    "final_div_factor": ("end_divisor",),
-    "threshold": ("tol",),
-    "quantile": ("q",),
-    "smoothing": ("label_smoothing",),
+    "X": "x",
+    "y": "targets labels",
+    "optimizer": "solver",
+    "epochs": "max_iter max_epochs n_iter n_epochs num_epochs",
+    "order ('shuffle' or 'given')": "shuffle",
+    "validation (a pair X, y)": "validation_data eval_set",
+    "validation (a share of the samples)": "validation_split validation_fraction",
+    "patience": "n_iter_no_change",
+    "patience (with validation=0.1)": "early_stopping",
+    "tol": "min_delta threshold",
+    "restore_best": "restore_best_weights",
+    "progress": "verbose",
+    "n_threads": "n_jobs num_workers",
+    "clip_norm": "clipnorm max_grad_norm",
+    "clip_value": "clipvalue",
+    "sample_weight": "sample_weights",
+    "sample_weight (one weight a sample)": "class_weight",
+    # optimisers and averages
+    "learning_rate": "lr eta max_lr learning_rate_init initial_learning_rate",
+    "learning_rate (the step size)": "alpha",
+    "weight_decay": "l2 lambda",
+    "weight_decay (scikit-learn's alpha)": "alpha",
+    "beta": "rho",
+    "beta (PyTorch's alpha)": "alpha",
+    "beta1": "beta_1",
+    "beta1 (and beta2)": "betas beta",
+    "beta2": "beta_2",
+    "eps": "epsilon",
+    "nesterov": "nesterovs_momentum",
+    "decrease (and increase)": "etas",
+    "min_step (and max_step)": "step_sizes",
+    "max_fun": "max_eval",
+    "history_size": "maxcor",
+    "line_search": "line_search_fn",
+    "decay": "beta",
+    # schedules and losses
+    "power": "power_t",
+    "factor": "gamma decay_rate",
+    "every": "step_size decay_steps",
+    "period": "t_0",
+    "growth": "t_mult",
+    "minimum": "eta_min",
+    "steps": "warmup_steps total_steps",
+    "rising": "pct_start",
+    "start_divisor": "div_factor",
+    "end_divisor": "final_div_factor",
+    "delta": "epsilon beta",
+    "q": "quantile",
+    "label_smoothing": "smoothing",
 }
 
 #: Where a parameter belongs that the function at hand has not.
@@ -193,7 +156,7 @@ def name_advice(name: str, known: Collection[str], what: str) -> str:
     ("cmlp calls it 'silu'.", "did you mean 'relu'?")
     """
     word = name.lower().replace("-", "_").replace(" ", "_")
-    called = _called(NAMES.get(what, {}).get(word, ()), known)
+    called = _called(_meant(word, NAMES.get(what, {})), known)
     return f"{called}." if called else _guess(word, known)
 
 
@@ -205,7 +168,7 @@ def parameter_advice(word: str, parameters: Collection[str]) -> str:
     >>> parameter_advice("lr", ["X", "y", "epochs"])
     "'learning_rate' belongs to the optimizer, such as optimizer=cmlp.SGD(learning_rate=0.1, momentum=0.9)"
     """
-    ours = PARAMETERS.get(word.lower(), ())
+    ours = _meant(word.lower(), PARAMETERS)
     if called := _called(ours, parameters):
         return called
     for name in (word, *(text.split()[0] for text in ours)):
@@ -252,6 +215,11 @@ def nearest(word: str, known: Collection[str]) -> str:
     """
     guess = _guess(word, known)
     return f" ({guess})" if guess else ""
+
+
+def _meant(word: str, table: Mapping[str, str]) -> list[str]:
+    """Return what cmlp calls a word from elsewhere, remarks included."""
+    return [ours for ours, words in table.items() if word in words.split()]
 
 
 def _called(ours: Collection[str], known: Collection[str]) -> str:
