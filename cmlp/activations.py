@@ -3,7 +3,7 @@
 identity       z
 relu           max(z, 0), derivative 0 at z <= 0
 leaky_relu     z where z > 0, alpha z elsewhere (alpha 0.01)
-sigmoid        1 / (1 + exp(-z))
+sigmoid        1 / (1 + exp(-z)); scikit-learn's name for it, logistic, will do as well
 tanh           tanh z
 softmax        exp(z_i - max z) / Σ_j exp(z_j - max z)
 elu            z where z > 0, alpha (exp(z) - 1) elsewhere (alpha 1)
@@ -29,21 +29,24 @@ from cmlp._base.checks import check_name
 #: The id of every activation in the compiled core.
 ACTIVATIONS: Final = _core.ACTIVATIONS
 
+#: Names that mean exactly what ours mean; ours are kept.
+SYNONYMS: Final[dict[str, str]] = {"logistic": "sigmoid"}
+
 #: The activations with a parameter alpha, and its default.
 ALPHAS: Final[dict[str, float]] = {"leaky_relu": 0.01, "elu": 1.0}
 
 
-def activation_id(name: str) -> int:
-    """Return the id by which the compiled core knows an activation.
+def activation_name(name: str) -> str:
+    """Return the name of an activation as cmlp has it.
 
     Parameters
     ----------
     name : str
-        One of `ACTIVATIONS`.
+        One of `ACTIVATIONS` or `SYNONYMS`.
 
     Returns
     -------
-    int
+    str
 
     Raises
     ------
@@ -54,13 +57,40 @@ def activation_id(name: str) -> int:
 
     Examples
     --------
-    >>> activation_id("tanh")
-    4
-    >>> activation_id("sigmod")  # doctest: +ELLIPSIS
+    >>> activation_name("tanh"), activation_name("logistic")
+    ('tanh', 'sigmoid')
+    >>> activation_name("sigmod")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: unknown activation 'sigmod' (str): did you mean 'sigmoid'? Known: 'identity', ...
     """
-    return ACTIVATIONS[check_name(name, ACTIVATIONS, "activation")]
+    if isinstance(name, str):
+        name = SYNONYMS.get(name, name)
+    return check_name(name, ACTIVATIONS, "activation")
+
+
+def activation_id(name: str) -> int:
+    """Return the id by which the compiled core knows an activation.
+
+    Parameters
+    ----------
+    name : str
+        As for `activation_name`.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `activation_name`.
+
+    Examples
+    --------
+    >>> activation_id("tanh")
+    4
+    """
+    return ACTIVATIONS[activation_name(name)]
 
 
 def alpha_of(name: str, alpha: float | None) -> float:

@@ -10,14 +10,26 @@ goes on from the w of the last step, which is kept, and saved, with the optimise
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-from cmlp._base.checks import check_count, check_name, check_number, shown
+from cmlp._base.fields import Declared, count, declared, number
 
 
-@dataclass(frozen=True)
-class EMA:
+class Averaging(Declared):
+    """Base class of the averages.
+
+    Examples
+    --------
+    >>> isinstance(EMA(), Averaging), isinstance(SWA(), Averaging)
+    (True, True)
+    """
+
+    noun: ClassVar[str] = "averaging"
+    name: ClassVar[str] = ""
+
+
+@declared
+class EMA(Averaging):
     """Exponential moving average over the steps (Polyak and Juditsky, 1992, with forgetting).
 
     Parameters
@@ -33,24 +45,23 @@ class EMA:
     1.25
     """
 
-    decay: float = 0.999
+    name: ClassVar[str] = "ema"
 
-    def __post_init__(self) -> None:
-        """Check the decay."""
-        object.__setattr__(self, "decay", check_number(self.decay, "decay", minimum=0, below=1))
+    decay: float = number(default=0.999, minimum=0, below=1)
 
 
-@dataclass(frozen=True)
-class SWA:
+@declared
+class SWA(Averaging):
     """Stochastic weight averaging: the mean of the weights at the end of each epoch from `start` on.
 
-    Epochs are those of `fit`, counted from 0 since the optimiser was set. Before `start` the parameters are those of
-    the last step. A stream has no epochs, so `partial_fit` and `learn_one` refuse it.
+    Before `start` the parameters are those of the last step. A stream has no epochs, so `partial_fit` and `learn_one`
+    refuse it.
 
     Parameters
     ----------
     start : int, default 0
-        The first epoch that counts.
+        How many epochs of `fit` pass, since the optimiser was set, before the first that counts: 0 averages from the
+        first epoch on, 10 from the eleventh ("epoch 11/" in what `progress` prints).
 
     References
     ----------
@@ -66,36 +77,6 @@ class SWA:
     1.25
     """
 
-    start: int = 0
+    name: ClassVar[str] = "swa"
 
-    def __post_init__(self) -> None:
-        """Check the epoch."""
-        object.__setattr__(self, "start", check_count(self.start, "start", minimum=0))
-
-
-def averaging_to_config(averaging: EMA | SWA | None) -> dict[str, Any] | None:
-    """Return an averaging as a dict of JSON values, None as None.
-
-    Examples
-    --------
-    >>> averaging_to_config(EMA(0.9))
-    {'name': 'ema', 'decay': 0.9}
-    """
-    return None if averaging is None else {"name": type(averaging).__name__.lower(), **vars(averaging)}
-
-
-def averaging_from_config(config: Any) -> EMA | SWA | None:
-    """Make what `averaging_to_config` described; TypeError or ValueError on anything malformed.
-
-    Examples
-    --------
-    >>> averaging_from_config({"name": "swa", "start": 3})
-    SWA(start=3)
-    """
-    if config is None:
-        return None
-    if not isinstance(config, dict):
-        raise ValueError(f"a saved averaging must be a dict, not {shown(config)}")
-    fields = dict(config)
-    kinds: dict[str, type[EMA | SWA]] = {"ema": EMA, "swa": SWA}
-    return kinds[check_name(fields.pop("name", None), kinds, "averaging")](**fields)
+    start: int = count(default=0, minimum=0)

@@ -7,11 +7,12 @@ weights of a network are numbered by its `Dense` layers, depth first and left to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from cmlp._base.checks import check_count, check_number, shown
-from cmlp.activations import ALPHAS, activation_id, alpha_of
+from cmlp._base.checks import shown
+from cmlp._base.fields import MAX_DEPTH, Declared, checked, count, declared, flag, from_config, number
+from cmlp.activations import ALPHAS, activation_name, alpha_of
 from cmlp.initializers import check_init
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-_MAX_DEPTH = 50  # of nested compositions: more is a mistake, or a hostile file
+_LINE = 88  # characters: a longer composition is shown with a line for each part
 
 
-class Layer:
+class Layer(Declared):
     """Base class of everything a network can be composed of.
 
     Examples
@@ -31,12 +32,31 @@ class Layer:
     True
     """
 
+    noun: ClassVar[str] = "layer"
+    config_key: ClassVar[str] = "kind"
+    kind: ClassVar[str] = ""
+
+    def _saved(self) -> dict[str, Any]:
+        """Return the fields that a configuration has: no initial values given as arrays, the weights say more."""
+        return {name: value for name, value in super()._saved().items() if isinstance(value, (str, int, float, tuple))}
+
     def output_size(self, n_inputs: int) -> int:
         """Return how many outputs the layer has for `n_inputs` inputs; ValueError if it does not fit them."""
         raise TypeError(f"{type(self).__name__} is not a layer of its own: use cmlp.Dense, cmlp.chain, ...")
 
 
-@dataclass(frozen=True)
+def _activation(name: str, what: str) -> str:
+    """Return the name of an activation, whatever the field is called."""
+    return activation_name(name)
+
+
+def _init(init: str | ArrayLike, what: str) -> str | ArrayLike:
+    """Return an initialiser that has been checked."""
+    check_init(init, what)
+    return init
+
+
+@declared
 class Dense(Layer):
     """A fully connected layer, a = f(Wᵀ a_in + b).
 
@@ -59,23 +79,14 @@ class Dense(Layer):
     Dense(n_outputs=32, activation='relu')
     """
 
-    n_outputs: int
-    activation: str = "identity"
-    bias: bool = True
-    init: str | ArrayLike = field(default="he_normal", compare=False)
-    bias_init: str | ArrayLike = field(default="he_normal", compare=False)
-    alpha: float | None = None
+    kind: ClassVar[str] = "dense"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        object.__setattr__(self, "n_outputs", check_count(self.n_outputs, "n_outputs"))
-        activation_id(self.activation)
-        if not isinstance(self.bias, bool):
-            raise TypeError(f"bias must be True or False, not {shown(self.bias)}")
-        check_init(self.init)
-        check_init(self.bias_init, "bias_init")
-        if self.alpha is not None:
-            object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
+    n_outputs: int = count()
+    activation: str = checked(_activation, default="identity")
+    bias: bool = flag(default=True)
+    init: str | ArrayLike = checked(_init, default="he_normal", compare=False)
+    bias_init: str | ArrayLike = checked(_init, default="he_normal", compare=False)
+    alpha: float | None = number(default=None, minimum=0)
 
     def __repr__(self) -> str:
         """Show the width, and what differs from the defaults."""
@@ -93,7 +104,7 @@ class Dense(Layer):
         return self.n_outputs
 
 
-@dataclass(frozen=True)
+@declared
 class Activation(Layer):
     """An activation of its own, a = f(a_in), for use after `add` or `concatenate`.
 
@@ -103,21 +114,17 @@ class Activation(Layer):
     5
     """
 
-    name: str
-    alpha: float | None = None
+    kind: ClassVar[str] = "activation"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        activation_id(self.name)
-        if self.alpha is not None:
-            object.__setattr__(self, "alpha", check_number(self.alpha, "alpha", minimum=0))
+    name: str = checked(_activation)
+    alpha: float | None = number(default=None, minimum=0)
 
     def output_size(self, n_inputs: int) -> int:
         """Return `n_inputs`."""
         return n_inputs
 
 
-@dataclass(frozen=True)
+@declared
 class Identity(Layer):
     """The input itself: the other branch of a skip connection, or a part of a concatenation.
 
@@ -127,12 +134,14 @@ class Identity(Layer):
     8
     """
 
+    kind: ClassVar[str] = "identity"
+
     def output_size(self, n_inputs: int) -> int:
         """Return `n_inputs`."""
         return n_inputs
 
 
-@dataclass(frozen=True)
+@declared
 class Dropout(Layer):
     """Sets a random part of its inputs to 0 in training, and passes them on as they are otherwise.
 
@@ -158,38 +167,45 @@ class Dropout(Layer):
     1
     """
 
-    rate: float
+    kind: ClassVar[str] = "dropout"
 
-    def __post_init__(self) -> None:
-        """Check the rate."""
-        object.__setattr__(self, "rate", check_number(self.rate, "rate", minimum=0, below=1))
+    rate: float = number(minimum=0, below=1)
 
     def output_size(self, n_inputs: int) -> int:
         """Return `n_inputs`."""
         return n_inputs
 
 
-@dataclass(frozen=True)
+@declared
 class _Composite(Layer):
     """Several layers as one."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = checked(family=Layer)
 
-    def __post_init__(self) -> None:
-        """Check the parts."""
-        kind = type(self).__name__.lower()
+    def _check(self) -> None:
         if not self.layers:
-            raise ValueError(f"{kind}() needs at least one layer")
+            raise ValueError(f"{self.kind}() needs at least one layer")
         for part in self.layers:
             if not isinstance(part, Layer):
-                raise TypeError(f"{kind}() takes layers such as cmlp.Dense(8, 'relu'), not {shown(part)}")
-        if _depth(self) > _MAX_DEPTH:
-            raise ValueError(f"layers are nested more than {_MAX_DEPTH} deep: write chains flat")
+                raise TypeError(f"{self.kind}() takes layers such as cmlp.Dense(8, 'relu'), not {shown(part)}")
+        if _depth(self) > MAX_DEPTH:
+            raise ValueError(f"layers are nested more than {MAX_DEPTH} deep: write chains flat")
+
+    def __repr__(self) -> str:
+        """Show the call that makes it, on several lines if it is long."""
+        parts = [repr(part) for part in self.layers]
+        line = f"{self.kind}({', '.join(parts)})"
+        if len(line) <= _LINE and "\n" not in line:
+            return line
+        lines = indent(",\n".join(parts), "    ")
+        return f"{self.kind}(\n{lines},\n)"
 
 
-@dataclass(frozen=True)
+@declared
 class Chain(_Composite):
     """The composition f_m ∘ … ∘ f_1; see `chain`."""
+
+    kind: ClassVar[str] = "chain"
 
     def output_size(self, n_inputs: int) -> int:
         """Return the last layer's number of outputs."""
@@ -198,18 +214,22 @@ class Chain(_Composite):
         return n_inputs
 
 
-@dataclass(frozen=True)
+@declared
 class Concatenate(_Composite):
     """The concatenation f ⊕ g; see `concatenate`."""
+
+    kind: ClassVar[str] = "concatenate"
 
     def output_size(self, n_inputs: int) -> int:
         """Return the sum of the branches' numbers of outputs."""
         return sum(branch.output_size(n_inputs) for branch in self.layers)
 
 
-@dataclass(frozen=True)
+@declared
 class Add(_Composite):
     """The sum f + g; see `add`."""
+
+    kind: ClassVar[str] = "add"
 
     def output_size(self, n_inputs: int) -> int:
         """Return the branches' common number of outputs; ValueError if they differ."""
@@ -302,17 +322,6 @@ def _depth(layer: Layer) -> int:
     return 1 + max(map(_depth, layer.layers)) if isinstance(layer, _Composite) else 0
 
 
-_KINDS: dict[str, type[Layer]] = {
-    "dense": Dense,
-    "activation": Activation,
-    "identity": Identity,
-    "dropout": Dropout,
-    "chain": Chain,
-    "concatenate": Concatenate,
-    "add": Add,
-}
-
-
 def layer_to_config(layer: Layer) -> dict[str, Any]:
     """Return a layer as a dict of JSON values. Initial values given as arrays are left out: the weights say more.
 
@@ -321,16 +330,10 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
     >>> layer_to_config(Dense(2, bias=False))["bias"]
     False
     """
-    config: dict[str, Any] = {"kind": next(name for name, kind in _KINDS.items() if type(layer) is kind)}
-    for name, value in vars(layer).items():
-        if name == "layers":
-            config[name] = [layer_to_config(part) for part in value]
-        elif isinstance(value, (str, int, float)):
-            config[name] = value
-    return config
+    return layer.to_config()
 
 
-def layer_from_config(config: Any, depth: int = 0) -> Layer:
+def layer_from_config(config: Any) -> Layer:
     """Make the layer that `layer_to_config` described; ValueError on anything malformed.
 
     Examples
@@ -338,13 +341,4 @@ def layer_from_config(config: Any, depth: int = 0) -> Layer:
     >>> layer_from_config({"kind": "dense", "n_outputs": 2})
     Dense(n_outputs=2)
     """
-    fields = dict(config) if isinstance(config, dict) else {}
-    kind = _KINDS.get(str(fields.pop("kind", None)))
-    if kind is None or depth > _MAX_DEPTH:
-        raise ValueError(f"malformed layer {shown(config)}: expected a dict with a known 'kind'")
-    if isinstance(fields.get("layers"), list):
-        fields["layers"] = tuple(layer_from_config(part, depth + 1) for part in fields["layers"])
-    try:
-        return kind(**fields)
-    except TypeError as error:
-        raise ValueError(f"malformed layer {shown(config)}: {error}") from error
+    return from_config(Layer, config)

@@ -17,37 +17,67 @@ poisson loss plus the constant y log y - y. Sources: Huber 1964 (doi 10.1214/aom
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Final
+from dataclasses import astuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from cmlp import _core
-from cmlp._base.checks import check_name, check_number, shown
-from cmlp.activations import activation_id
+from cmlp._base.checks import check_name
+from cmlp._base.fields import Declared, declared, from_config, members, number
+from cmlp.activations import activation_name
 
 #: The id of every loss in the compiled core.
 LOSSES: Final = _core.LOSSES
 
-#: The output activation that a loss gets when the user names none.
-NATURAL_OUTPUT: Final[dict[str, str]] = {
-    "squared_error": "identity",
-    "cross_entropy": "softmax",
-    "binary_cross_entropy": "sigmoid",
-    "absolute_error": "identity",
-    "huber": "identity",
-    "quantile": "identity",
-    "poisson": "exp",
-    "hinge": "identity",
+
+class Facts(NamedTuple):
+    """What there is to know about a loss beside its formula.
+
+    Attributes
+    ----------
+    output : str
+        Its natural output activation, which it gets when the user names none.
+    fused : bool
+        Whether loss and natural output have the stable, fused error term δ_N = ŷ - y.
+    targets : {"numbers", "counts", "probabilities", "classes", "signs"}
+        What y may be: any numbers, numbers >= 0, numbers in [0, 1], one class out of several, or -1 and 1; see
+        `cmlp.data.arrays.check_targets`.
+    border : float or None
+        Above it an output says yes; None for a loss of values, whose outputs mean no classes.
+
+    Examples
+    --------
+    >>> FACTS["poisson"].output, FACTS["poisson"].border
+    ('exp', None)
+    """
+
+    output: str = "identity"
+    fused: bool = False
+    targets: str = "numbers"
+    border: float | None = None
+
+
+#: The facts about every loss.
+FACTS: Final[dict[str, Facts]] = {
+    "squared_error": Facts(),
+    "cross_entropy": Facts("softmax", fused=True, targets="classes", border=0.5),
+    "binary_cross_entropy": Facts("sigmoid", fused=True, targets="probabilities", border=0.5),
+    "absolute_error": Facts(),
+    "huber": Facts(),
+    "quantile": Facts(),
+    "poisson": Facts("exp", fused=True, targets="counts"),
+    "hinge": Facts(targets="signs", border=0.0),
 }
 
+#: The output activation that a loss gets when the user names none.
+NATURAL_OUTPUT: Final[dict[str, str]] = {name: facts.output for name, facts in FACTS.items()}
+
 #: The losses whose outputs mean classes.
-CLASSIFYING: Final = frozenset({"cross_entropy", "binary_cross_entropy", "hinge"})
-
-_FUSED = frozenset({("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("poisson", "exp")})
+CLASSIFYING: Final = frozenset(name for name, facts in FACTS.items() if facts.border is not None)
 
 
-@dataclass(frozen=True)
-class Loss:
-    """Base class of the losses with a parameter.
+@declared
+class Loss(Declared):
+    """Base class of the losses with a parameter, their one field.
 
     Examples
     --------
@@ -55,16 +85,17 @@ class Loss:
     True
     """
 
+    noun: ClassVar[str] = "loss"
     name: ClassVar[str] = ""
 
     @property
     def parameter(self) -> float:
         """The one parameter, for the compiled core."""
-        (value,) = asdict(self).values()
+        (value,) = astuple(self)
         return float(value)
 
 
-@dataclass(frozen=True)
+@declared
 class Huber(Loss):
     """The loss "huber": squared for small errors, absolute for large ones.
 
@@ -86,14 +117,11 @@ class Huber(Loss):
     """
 
     name: ClassVar[str] = "huber"
-    delta: float = 1.0
 
-    def __post_init__(self) -> None:
-        """Check the parameter."""
-        object.__setattr__(self, "delta", check_number(self.delta, "delta", above=0))
+    delta: float = number(default=1.0, above=0)
 
 
-@dataclass(frozen=True)
+@declared
 class Quantile(Loss):
     """The loss "quantile": least where ŷ is the q-quantile of y.
 
@@ -114,14 +142,11 @@ class Quantile(Loss):
     """
 
     name: ClassVar[str] = "quantile"
-    q: float = 0.5
 
-    def __post_init__(self) -> None:
-        """Check the parameter."""
-        object.__setattr__(self, "q", check_number(self.q, "q", above=0, below=1))
+    q: float = number(default=0.5, above=0, below=1)
 
 
-@dataclass(frozen=True)
+@declared
 class CrossEntropy(Loss):
     """The loss "cross_entropy" with label smoothing.
 
@@ -139,15 +164,8 @@ class CrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "cross_entropy"
-    label_smoothing: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Check the parameter."""
-        smoothing = check_number(self.label_smoothing, "label_smoothing", minimum=0, below=1)
-        object.__setattr__(self, "label_smoothing", smoothing)
-
-
-_WITH_PARAMETER: Final[dict[str, type[Loss]]] = {kind.name: kind for kind in (Huber, Quantile, CrossEntropy)}
+    label_smoothing: float = number(default=0.0, minimum=0, below=1)
 
 
 def loss_name(loss: str | Loss) -> str:
@@ -221,7 +239,8 @@ def loss_parameter(loss: str | Loss) -> float:
     """
     if isinstance(loss, Loss):
         return loss.parameter
-    return _WITH_PARAMETER[loss]().parameter if loss in _WITH_PARAMETER else 0.0
+    kind = members(Loss).get(loss)
+    return 0.0 if kind is None else kind().parameter
 
 
 def is_fused(loss: str | Loss, activation: str) -> bool:
@@ -250,8 +269,8 @@ def is_fused(loss: str | Loss, activation: str) -> bool:
     >>> is_fused("cross_entropy", "softmax"), is_fused("squared_error", "softmax")
     (True, False)
     """
-    activation_id(activation)
-    return (loss_name(loss), activation) in _FUSED
+    facts = FACTS[loss_name(loss)]
+    return facts.output == activation_name(activation) and facts.fused
 
 
 def loss_to_config(loss: str | Loss) -> str | dict[str, Any]:
@@ -262,7 +281,7 @@ def loss_to_config(loss: str | Loss) -> str | dict[str, Any]:
     >>> loss_to_config("huber"), loss_to_config(Huber(2.0))
     ('huber', {'name': 'huber', 'delta': 2.0})
     """
-    return {"name": loss.name, **asdict(loss)} if isinstance(loss, Loss) else loss
+    return loss.to_config() if isinstance(loss, Loss) else loss
 
 
 def loss_from_config(config: Any) -> str | Loss:
@@ -273,13 +292,4 @@ def loss_from_config(config: Any) -> str | Loss:
     >>> loss_from_config({"name": "huber", "delta": 2.0})
     Huber(delta=2.0)
     """
-    if isinstance(config, str):
-        return loss_name(config)
-    fields = dict(config) if isinstance(config, dict) else {}
-    kind = _WITH_PARAMETER.get(str(fields.pop("name", None)))
-    if kind is None:
-        raise ValueError(f"malformed loss {shown(config)}: expected a name, or a dict with the name of a known loss")
-    try:
-        return kind(**fields)
-    except TypeError as error:
-        raise ValueError(f"malformed loss {shown(config)}: {error}") from error
+    return loss_name(config) if isinstance(config, str) else from_config(Loss, config)

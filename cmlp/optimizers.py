@@ -34,31 +34,46 @@ These take all samples at once:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 from cmlp import _core
-from cmlp._base.checks import check_count, check_name, check_number, shown
-from cmlp.averaging import EMA, SWA, averaging_from_config, averaging_to_config
-from cmlp.schedules import Constant, Schedule, as_schedule, schedule_from_config
+from cmlp._base.checks import check_name, shown
+from cmlp._base.fields import (
+    Declared,
+    checked,
+    choice,
+    count,
+    declared,
+    flag,
+    from_config,
+    members,
+    number,
+    settings_of,
+)
+from cmlp.averaging import EMA, SWA, Averaging
+from cmlp.schedules import Rate, Schedule, as_rate, as_schedule
 
 #: The id of every rule in the compiled core.
 RULES: Final = _core.RULES
 
-Rate: TypeAlias = float | Sequence[float] | Callable[[int], float] | Schedule
 
-
-@dataclass(frozen=True)
-class Optimizer:
+@declared
+class Optimizer(Declared):
     """Base class of the optimisers.
 
     Attributes
     ----------
+    name : str
+        How it is asked for and saved.
+    rule : str
+        What the core makes of a gradient: one of `RULES`.
     full_batch : bool
         Whether every step takes all samples.
+    slots : mapping of str to str
+        The arrays that it keeps, each like the parameters, in the order of the core; and the field that must be set
+        for an array to be there, "" for one that always is.
 
     Examples
     --------
@@ -66,17 +81,16 @@ class Optimizer:
     (True, False, True)
     """
 
+    noun: ClassVar[str] = "optimiser"
+    name: ClassVar[str] = ""
+    rule: ClassVar[str] = "none"
     full_batch: ClassVar[bool] = False
+    slots: ClassVar[Mapping[str, str]] = {}
 
     @property
     def averaging(self) -> EMA | SWA | None:
         """What the network's weights are: the average of those that the steps have gone through, or None."""
         return None
-
-    def _store(self, **checked: object) -> None:
-        """Set checked fields: the way past frozen=True, for __post_init__ only."""
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
 
     @property
     def searches(self) -> bool:
@@ -98,7 +112,7 @@ class Optimizer:
         >>> SGD().state_names, SGD(momentum=0.9).state_names, Adam().state_names
         ((), ('velocity',), ('velocity', 'squares'))
         """
-        return ()
+        return tuple(slot for slot, switch in self.slots.items() if not switch or getattr(self, switch))
 
     @property
     def state_start(self) -> dict[str, float]:
@@ -132,8 +146,14 @@ class Optimizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        return {}
+        """The settings of `cmlp._core.UPDATE` that the optimiser decides; those left out stay off.
+
+        Examples
+        --------
+        >>> LBFGS(weight_decay=0.1).settings == {"rule": RULES["none"], "weight_decay": 0.1}
+        True
+        """
+        return {"rule": RULES[self.rule], **settings_of(self)}
 
     def to_config(self) -> dict[str, Any]:
         """Return the optimiser as a dict of JSON values, which `optimizer_from_config` reads.
@@ -150,12 +170,17 @@ class Optimizer:
         >>> LBFGS().to_config()["name"]
         'lbfgs'
         """
-        names = {kind: name for name, kind in _BY_NAME.items()}
-        config = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"name": next(names[kind] for kind in type(self).__mro__ if kind in names), **config}
+        return super().to_config()
 
 
-@dataclass(frozen=True, repr=False)
+def _averaging(value: object, what: str) -> object:
+    """Return an average of the weights."""
+    if not isinstance(value, Averaging):
+        raise TypeError(f"{what} must be cmlp.EMA(...) or cmlp.SWA(...), not {shown(value)}")
+    return value
+
+
+@declared
 class SteppingOptimizer(Optimizer):
     """Base class of the optimisers that make one step for each gradient, at a learning rate.
 
@@ -179,25 +204,12 @@ class SteppingOptimizer(Optimizer):
     (True, False)
     """
 
-    learning_rate: Rate = 0.01
-    l1: float = field(default=0.0, kw_only=True)
-    max_norm: float | None = field(default=None, kw_only=True)
-    averaging: EMA | SWA | None = field(default=None, kw_only=True)
+    rule: ClassVar[str] = "sgd"
 
-    def __post_init__(self) -> None:
-        """Check what all of them have."""
-        schedule = as_schedule(self.learning_rate)
-        self._store(learning_rate=schedule.learning_rate if isinstance(schedule, Constant) else schedule)
-        self._store(l1=check_number(self.l1, "l1", minimum=0))
-        if self.max_norm is not None:
-            self._store(max_norm=check_number(self.max_norm, "max_norm", above=0))
-        if not (self.averaging is None or isinstance(self.averaging, (EMA, SWA))):
-            raise TypeError(f"averaging must be cmlp.EMA(...) or cmlp.SWA(...), not {shown(self.averaging)}")
-
-    def __repr__(self) -> str:
-        """Show the optimiser's own parameters, and those that all have where they are not the default."""
-        own = (f for f in fields(self) if not f.kw_only or getattr(self, f.name) != f.default)
-        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in own)})"
+    learning_rate: Rate = checked(as_rate, default=0.01, family=Schedule)
+    l1: float = number(default=0.0, minimum=0, kw_only=True, setting="l1")
+    max_norm: float | None = number(default=None, above=0, kw_only=True, setting="max_norm")
+    averaging: EMA | SWA | None = checked(_averaging, default=None, kw_only=True, family=Averaging)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -221,20 +233,16 @@ class SteppingOptimizer(Optimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that all of them decide."""
-        return {
-            "l1": self.l1,
-            "max_norm": math.inf if self.max_norm is None else self.max_norm,
-            "average_decay": self.averaging.decay if isinstance(self.averaging, EMA) else None,
-        }
+        """The settings of `cmlp._core.UPDATE` that the optimiser and its average decide."""
+        average = {"average_decay": self.averaging.decay} if isinstance(self.averaging, EMA) else {}
+        return {**super().settings, **average}
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the optimiser as a dict of JSON values, its learning rate as that of a schedule."""
-        averaging = averaging_to_config(self.averaging)
-        return {**super().to_config(), "averaging": averaging, "learning_rate": self.schedule.to_config()}
+    def _saved(self) -> dict[str, Any]:
+        """Return the fields that a configuration has, a constant learning rate as a schedule too."""
+        return {**super()._saved(), "learning_rate": self.schedule}
 
 
-@dataclass(frozen=True, repr=False)
+@declared
 class SGD(SteppingOptimizer):
     """Stochastic gradient descent.
 
@@ -265,32 +273,19 @@ class SGD(SteppingOptimizer):
     PerEpoch(learning_rates=(0.1, 0.01))
     """
 
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
+    name: ClassVar[str] = "sgd"
+    slots: ClassVar[Mapping[str, str]] = {"velocity": "momentum"}
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
-        self._store(momentum=check_number(self.momentum, "momentum", minimum=0, below=1))
-        self._store(weight_decay=check_number(self.weight_decay, "weight_decay", minimum=0))
-        _check_bool(self.nesterov, "nesterov")
+    momentum: float = number(default=0.0, minimum=0, below=1, setting="momentum")
+    nesterov: bool = flag(default=False, setting="nesterov")
+    weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
+
+    def _check(self) -> None:
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov=True needs momentum > 0, such as momentum=0.9")
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """v, if there is momentum."""
-        return ("velocity",) if self.momentum else ()
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        momentum = {"momentum": self.momentum, "nesterov": self.nesterov}
-        return {**super().settings, "rule": RULES["sgd"], **momentum, "weight_decay": self.weight_decay}
-
-
-@dataclass(frozen=True, repr=False)
+@declared
 class Adam(SteppingOptimizer):
     """Adam: steps of about the learning rate's size in every parameter, whatever the gradient's scale.
 
@@ -320,37 +315,19 @@ class Adam(SteppingOptimizer):
     0.999
     """
 
-    learning_rate: Rate = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    amsgrad: bool = False
+    name: ClassVar[str] = "adam"
+    rule: ClassVar[str] = "adam"
+    slots: ClassVar[Mapping[str, str]] = {"velocity": "", "squares": "", "largest_squares": "amsgrad"}
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
-        self._store(
-            beta1=check_number(self.beta1, "beta1", minimum=0, below=1),
-            beta2=check_number(self.beta2, "beta2", minimum=0, below=1),
-            eps=check_number(self.eps, "eps", above=0),
-            weight_decay=check_number(self.weight_decay, "weight_decay", minimum=0),
-        )
-        _check_bool(self.amsgrad, "amsgrad")
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """M, v and, with amsgrad, the largest v."""
-        return ("velocity", "squares", "largest_squares") if self.amsgrad else ("velocity", "squares")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        moments = {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "amsgrad": self.amsgrad}
-        return {**super().settings, "rule": RULES["adam"], **moments, "weight_decay": self.weight_decay}
+    learning_rate: Rate = checked(as_rate, default=0.001, family=Schedule)
+    beta1: float = number(default=0.9, minimum=0, below=1, setting="beta1")
+    beta2: float = number(default=0.999, minimum=0, below=1, setting="beta2")
+    eps: float = number(default=1e-8, above=0, setting="eps")
+    weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
+    amsgrad: bool = flag(default=False, setting="amsgrad")
 
 
-@dataclass(frozen=True, repr=False)
+@declared
 class AdamW(Adam):
     """Adam with decoupled weight decay: the weights shrink by γ_t λ of themselves, whatever the gradient's scale.
 
@@ -374,15 +351,17 @@ class AdamW(Adam):
     0.01
     """
 
-    weight_decay: float = 0.01
+    name: ClassVar[str] = "adamw"
+
+    weight_decay: float = number(default=0.01, minimum=0, setting="weight_decay")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
+        """Adam's, with the decay kept apart from the gradient."""
         return {**super().settings, "decoupled": True}
 
 
-@dataclass(frozen=True, repr=False)
+@declared
 class RMSprop(SteppingOptimizer):
     """RMSprop: the gradient divided by the root of a running mean of its square.
 
@@ -412,36 +391,18 @@ class RMSprop(SteppingOptimizer):
     (('squares',), ('squares', 'velocity', 'means'))
     """
 
-    beta: float = 0.99
-    eps: float = 1e-8
-    momentum: float = 0.0
-    centered: bool = False
-    weight_decay: float = 0.0
+    name: ClassVar[str] = "rmsprop"
+    rule: ClassVar[str] = "rmsprop"
+    slots: ClassVar[Mapping[str, str]] = {"squares": "", "velocity": "momentum", "means": "centered"}
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
-        self._store(
-            beta=check_number(self.beta, "beta", minimum=0, below=1),
-            eps=check_number(self.eps, "eps", above=0),
-            momentum=check_number(self.momentum, "momentum", minimum=0, below=1),
-            weight_decay=check_number(self.weight_decay, "weight_decay", minimum=0),
-        )
-        _check_bool(self.centered, "centered")
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """The mean of g², the velocity if there is momentum, the mean of g if it is centred."""
-        return ("squares", *["velocity"] * (self.momentum > 0), *["means"] * self.centered)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        moments = {"beta2": self.beta, "eps": self.eps, "momentum": self.momentum, "centered": self.centered}
-        return {**super().settings, "rule": RULES["rmsprop"], **moments, "weight_decay": self.weight_decay}
+    beta: float = number(default=0.99, minimum=0, below=1, setting="beta2")
+    eps: float = number(default=1e-8, above=0, setting="eps")
+    momentum: float = number(default=0.0, minimum=0, below=1, setting="momentum")
+    centered: bool = flag(default=False, setting="centered")
+    weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
 
 
-@dataclass(frozen=True, repr=False)
+@declared
 class Adagrad(SteppingOptimizer):
     """Adagrad: the gradient divided by the root of the sum of its squares over all steps.
 
@@ -465,30 +426,15 @@ class Adagrad(SteppingOptimizer):
     Adagrad(learning_rate=0.1, eps=1e-10, weight_decay=0.0)
     """
 
-    eps: float = 1e-10
-    weight_decay: float = 0.0
+    name: ClassVar[str] = "adagrad"
+    rule: ClassVar[str] = "adagrad"
+    slots: ClassVar[Mapping[str, str]] = {"squares": ""}
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
-        self._store(
-            eps=check_number(self.eps, "eps", above=0),
-            weight_decay=check_number(self.weight_decay, "weight_decay", minimum=0),
-        )
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """The sum of g²."""
-        return ("squares",)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        own = {"rule": RULES["adagrad"], "eps": self.eps, "weight_decay": self.weight_decay}
-        return {**super().settings, **own}
+    eps: float = number(default=1e-10, above=0, setting="eps")
+    weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
 
 
-@dataclass(frozen=True, repr=False)
+@declared
 class Rprop(SteppingOptimizer):
     """iRPROP+: resilient backpropagation, with a step size Δ of its own for every parameter; full batch.
 
@@ -521,33 +467,23 @@ class Rprop(SteppingOptimizer):
     Rprop(learning_rate=0.01, increase=1.2, decrease=0.5, min_step=1e-06, max_step=50.0)
     """
 
+    name: ClassVar[str] = "rprop"
+    rule: ClassVar[str] = "rprop"
     full_batch: ClassVar[bool] = True
+    slots: ClassVar[Mapping[str, str]] = {"last_signs": "", "step_sizes": ""}
 
-    increase: float = 1.2
-    decrease: float = 0.5
-    min_step: float = 1e-6
-    max_step: float = 50.0
+    increase: float = number(default=1.2, above=1, setting="increase")
+    decrease: float = number(default=0.5, above=0, below=1, setting="decrease")
+    min_step: float = number(default=1e-6, above=0, setting="least")
+    max_step: float = number(default=50.0, above=0, setting="most")
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
+    def _check(self) -> None:
         if not isinstance(self.learning_rate, float):
             given = shown(self.learning_rate)
             raise TypeError(f"learning_rate of Rprop must be a number, the first step size, not {given}")
-        self._store(
-            increase=check_number(self.increase, "increase", above=1),
-            decrease=check_number(self.decrease, "decrease", above=0, below=1),
-            min_step=check_number(self.min_step, "min_step", above=0),
-            max_step=check_number(self.max_step, "max_step", above=0),
-        )
         if not self.min_step <= self.learning_rate <= self.max_step:
             bounds = f"min_step={self.min_step} <= learning_rate <= max_step={self.max_step}"
             raise ValueError(f"learning_rate of Rprop is the first step size, {bounds}, not {self.learning_rate}")
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """The sign of the last gradient, and Δ."""
-        return ("last_signs", "step_sizes")
 
     @property
     def state_start(self) -> dict[str, float]:
@@ -559,17 +495,11 @@ class Rprop(SteppingOptimizer):
         """E of the last step. Before the first it does not matter: no sign has changed yet."""
         return {"last_loss": 0.0}
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        own = {"increase": self.increase, "decrease": self.decrease, "least": self.min_step, "most": self.max_step}
-        return {**super().settings, "rule": RULES["rprop"], **own}
-
 
 LINE_SEARCHES = ("exact",)
 
 
-@dataclass(frozen=True, repr=False)
+@declared
 class GradientDescent(SteppingOptimizer):
     """Gradient descent on all samples at once, with a given step or an exact line search: one step an epoch.
 
@@ -597,19 +527,15 @@ class GradientDescent(SteppingOptimizer):
     (1.0, 1.0, 1.0)
     """
 
+    name: ClassVar[str] = "gradient_descent"
     full_batch: ClassVar[bool] = True
 
-    line_search: str | None = None
-    weight_decay: float = 0.0
+    line_search: str | None = choice(LINE_SEARCHES, default=None)
+    weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        super().__post_init__()
-        if self.line_search is not None:
-            check_name(self.line_search, LINE_SEARCHES, "line_search")
-            if self.l1 or self.max_norm is not None or self.averaging is not None:
-                raise ValueError("l1, max_norm and averaging do not go with a line search: it follows E's gradient")
-        self._store(weight_decay=check_number(self.weight_decay, "weight_decay", minimum=0))
+    def _check(self) -> None:
+        if self.line_search is not None and (self.l1 or self.max_norm is not None or self.averaging is not None):
+            raise ValueError("l1, max_norm and averaging do not go with a line search: it follows E's gradient")
 
     @property
     def searches(self) -> bool:
@@ -618,12 +544,11 @@ class GradientDescent(SteppingOptimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        rule = RULES["none" if self.searches else "sgd"]
-        return {**super().settings, "rule": rule, "weight_decay": self.weight_decay}
+        """Those of SGD; a search makes its steps itself."""
+        return {**super().settings, "rule": RULES["none"]} if self.searches else super().settings
 
 
-@dataclass(frozen=True)
+@declared
 class LBFGS(Optimizer):
     """L-BFGS on all samples at once, by SciPy (the extra `scipy`): for small data sets, deterministic.
 
@@ -658,50 +583,19 @@ class LBFGS(Optimizer):
     array([0, 1, 1, 0])
     """
 
+    name: ClassVar[str] = "lbfgs"
     full_batch: ClassVar[bool] = True
 
-    weight_decay: float = 0.0
-    gtol: float = 1e-5
-    ftol: float = 2.220446049250313e-09
-    max_fun: int = 15000
-    history_size: int = 10
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(
-            weight_decay=check_number(self.weight_decay, "weight_decay", minimum=0),
-            gtol=check_number(self.gtol, "gtol", minimum=0),
-            ftol=check_number(self.ftol, "ftol", minimum=0),
-            max_fun=check_count(self.max_fun, "max_fun"),
-            history_size=check_count(self.history_size, "history_size"),
-        )
+    weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
+    gtol: float = number(default=1e-5, minimum=0)
+    ftol: float = number(default=2.220446049250313e-09, minimum=0)
+    max_fun: int = count(default=15000)
+    history_size: int = count(default=10)
 
     @property
     def searches(self) -> bool:
         """True: it has a line search."""
         return True
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
-        return {"rule": RULES["none"], "weight_decay": self.weight_decay}
-
-
-_BY_NAME: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-    "adagrad": Adagrad,
-    "rprop": Rprop,
-    "gradient_descent": GradientDescent,
-    "lbfgs": LBFGS,
-}
-
-
-def _check_bool(value: object, what: str) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{what} must be True or False, not {shown(value)}")
 
 
 def as_optimizer(value: Optimizer | str | None) -> Optimizer:
@@ -734,7 +628,8 @@ def as_optimizer(value: Optimizer | str | None) -> Optimizer:
     if isinstance(value, Optimizer):
         return value
     if isinstance(value, str):
-        return _BY_NAME[check_name(value, _BY_NAME, "optimizer")]()
+        known = members(Optimizer)
+        return known[check_name(value, known, "optimizer")]()
     raise TypeError(f"optimizer must be an optimiser such as cmlp.SGD(0.01), or a name, not {shown(value)}")
 
 
@@ -760,14 +655,7 @@ def optimizer_from_config(config: dict[str, Any]) -> Optimizer:
     >>> optimizer_from_config(SGD(0.1, momentum=0.9).to_config())
     SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
     """
-    if not isinstance(config, dict):
-        raise ValueError(f"a saved optimiser must be a dict, not {shown(config)}")
-    settings = dict(config)
-    try:
-        kind = _BY_NAME[check_name(settings.pop("name", None), _BY_NAME, "optimizer")]
-        if issubclass(kind, SteppingOptimizer):
-            settings["averaging"] = averaging_from_config(settings.get("averaging"))
-            return kind(schedule_from_config(settings.pop("learning_rate", None)), **settings)
-        return kind(**settings)
-    except TypeError as error:
-        raise ValueError(f"malformed saved optimiser {shown(config)}: {error}") from error
+    optimizer = from_config(Optimizer, config)
+    if isinstance(optimizer, SteppingOptimizer) and not isinstance(config.get("learning_rate"), dict):
+        raise ValueError(f"malformed optimiser {shown(config)}: expected a schedule as its learning_rate")
+    return optimizer

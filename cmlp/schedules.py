@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from cmlp._base.checks import check_count, check_name, check_number, shown
+from cmlp._base.checks import check_count, check_number, shown
+from cmlp._base.fields import Declared, checked, count, declared, from_config, number, own_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Rate: TypeAlias = "float | Sequence[float] | Callable[[int], float] | Schedule"
 
-class Schedule(ABC):
+
+class Schedule(Declared, ABC):
     """A rule for the learning rate; the base class of all schedules.
 
     Examples
@@ -28,6 +31,9 @@ class Schedule(ABC):
     >>> isinstance(Constant(0.1), Schedule)
     True
     """
+
+    noun: ClassVar[str] = "schedule"
+    name: ClassVar[str] = ""
 
     @abstractmethod
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
@@ -65,7 +71,7 @@ class Schedule(ABC):
         """
         return {}
 
-    def observe(self, memory: dict[str, float], loss: float) -> None:  # noqa: B027  # most schedules are deaf
+    def observe(self, memory: dict[str, float], loss: float) -> None:  # most schedules are deaf
         """Take note, in `memory`, of the monitored loss of an epoch.
 
         Examples
@@ -96,21 +102,61 @@ class Schedule(ABC):
         >>> InverseTime(0.5).to_config()
         {'name': 'inverse_time', 'learning_rate': 0.5}
         """
-        for name, kind in _SAVABLE.items():
-            if type(self) is kind:
-                return {"name": name, **{key: _json(value) for key, value in vars(self).items()}}
-        raise TypeError(
-            f"a {type(self).__name__} schedule cannot be saved: code is not data; "
-            "give the model a number, a list or one of the named schedules as its learning rate first"
-        )
-
-    def _store(self, **fields: object) -> None:
-        """Set checked fields: the way past frozen=True, for __post_init__ only."""
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        if not own_name(type(self)):
+            raise TypeError(
+                f"a {type(self).__name__} schedule cannot be saved: code is not data; "
+                "give the model a number, a list or one of the named schedules as its learning rate first"
+            )
+        return super().to_config()
 
 
-@dataclass(frozen=True)
+def _check_steps(value: object, what: str, minimum: int = 1) -> int:
+    """Return a number of steps that 64 bits have room for, beside the steps made before."""
+    steps = check_count(value, what, minimum)
+    if steps >= 2**62:
+        raise ValueError(f"{what} must be below 2**62, not {shown(value)}")
+    return steps
+
+
+def _check_rates(value: Any, what: str) -> tuple[float, ...]:
+    """Return a list of learning rates as a tuple."""
+    if not _is_listed(value):
+        raise TypeError(f"{what} must be a list of numbers, not {shown(value)}")
+    rates = tuple(check_number(rate, f"{what}[{epoch}]", above=0) for epoch, rate in enumerate(value))
+    if not rates:
+        raise ValueError(f"{what} is empty: give at least one number > 0, one per epoch")
+    return rates
+
+
+def _is_listed(value: object) -> bool:
+    """Tell whether a value lists numbers: a list, tuple, array, Series; no string, set or dict."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    if isinstance(value, Sequence):
+        return not isinstance(value, (str, bytes))
+    return hasattr(value, "__array__") and hasattr(value, "__len__")
+
+
+def _check_function(value: object, what: str) -> object:
+    """Return a function of the step."""
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"a schedule needs a function of the step t, not {shown(value)}")
+    return value
+
+
+def as_rate(value: Rate, what: str = "learning_rate") -> float | Schedule:
+    """Return a learning rate as it is kept: a constant as a float, everything else as a schedule.
+
+    Examples
+    --------
+    >>> as_rate(Constant(1)), as_rate([0.1, 0.01])
+    (1.0, PerEpoch(learning_rates=(0.1, 0.01)))
+    """
+    schedule = as_schedule(value)
+    return schedule.learning_rate if type(schedule) is Constant else schedule
+
+
+@declared
 class Constant(Schedule):
     """The same learning rate at every step: γ_t = η.
 
@@ -125,18 +171,16 @@ class Constant(Schedule):
     Constant(learning_rate=0.01)
     """
 
-    learning_rate: float
+    name: ClassVar[str] = "constant"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
+    learning_rate: float = number(above=0)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return η, once."""
         return np.array([self.learning_rate])
 
 
-@dataclass(frozen=True)
+@declared
 class InverseTime(Schedule):
     """A learning rate that falls with time: γ_t = η / (t + 1).
 
@@ -151,18 +195,16 @@ class InverseTime(Schedule):
     array([1.        , 0.5       , 0.33333333, 0.25      ])
     """
 
-    learning_rate: float
+    name: ClassVar[str] = "inverse_time"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
+    learning_rate: float = number(above=0)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return η / (t + 1) for every step."""
         return self.learning_rate / np.arange(first_step + 1, first_step + n_steps + 1)
 
 
-@dataclass(frozen=True)
+@declared
 class InverseScaling(Schedule):
     """A learning rate that falls as a power of time: γ_t = η / (t + 1)^power.
 
@@ -179,13 +221,10 @@ class InverseScaling(Schedule):
     array([0.5])
     """
 
-    learning_rate: float
-    power: float = 0.5
+    name: ClassVar[str] = "inverse_scaling"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
-        self._store(power=check_number(self.power, "power", minimum=0))
+    learning_rate: float = number(above=0)
+    power: float = number(default=0.5, minimum=0)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return η / (t + 1)^power for every step."""
@@ -193,7 +232,7 @@ class InverseScaling(Schedule):
         return self.learning_rate * np.arange(first_step + 1.0, first_step + n_steps + 1.0) ** -self.power
 
 
-@dataclass(frozen=True)
+@declared
 class PerEpoch(Schedule):
     """One learning rate per epoch; the last one goes on.
 
@@ -209,24 +248,16 @@ class PerEpoch(Schedule):
     [0.1, 0.01, 0.01, 0.01]
     """
 
-    learning_rates: Sequence[float]
+    name: ClassVar[str] = "per_epoch"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        if not _is_listed(self.learning_rates):
-            raise TypeError(f"learning_rates must be a list of numbers, not {shown(self.learning_rates)}")
-        listed = enumerate(self.learning_rates)
-        rates = tuple(check_number(rate, f"learning_rates[{epoch}]", above=0) for epoch, rate in listed)
-        if not rates:
-            raise ValueError("learning_rates is empty: give at least one number > 0, one per epoch")
-        self._store(learning_rates=rates)
+    learning_rates: Sequence[float] = checked(_check_rates)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return the rate of the epoch, once."""
         return np.array([self.learning_rates[min(epoch, len(self.learning_rates) - 1)]])
 
 
-@dataclass(frozen=True)
+@declared
 class FromCallable(Schedule):
     """A learning rate that a function gives: γ_t = function(t).
 
@@ -243,12 +274,7 @@ class FromCallable(Schedule):
     array([0.1  , 0.05 , 0.025])
     """
 
-    function: Callable[[int], float]
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        if not callable(self.function) or isinstance(self.function, type):
-            raise TypeError(f"a schedule needs a function of the step t, not {shown(self.function)}")
+    function: Callable[[int], float] = checked(_check_function)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return function(t) for every step."""
@@ -261,7 +287,7 @@ class FromCallable(Schedule):
         return rates
 
 
-@dataclass(frozen=True)
+@declared
 class StepDecay(Schedule):
     """A learning rate that falls by a factor from time to time: γ_t = η factor^⌊t / every⌋.
 
@@ -280,15 +306,11 @@ class StepDecay(Schedule):
     array([0.5  , 0.5  , 0.25 , 0.25 , 0.125])
     """
 
-    learning_rate: float
-    every: int
-    factor: float = 0.1
+    name: ClassVar[str] = "step_decay"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
-        self._store(every=_check_steps(self.every, "every"))
-        self._store(factor=check_number(self.factor, "factor", above=0, below=1))
+    learning_rate: float = number(above=0)
+    every: int = checked(_check_steps)
+    factor: float = number(default=0.1, above=0, below=1)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return η factor^⌊t / every⌋ for every step."""
@@ -296,7 +318,7 @@ class StepDecay(Schedule):
         return self.learning_rate * cuts
 
 
-@dataclass(frozen=True)
+@declared
 class Exponential(Schedule):
     """A learning rate that falls exponentially: γ_t = η factor^(t / every).
 
@@ -315,22 +337,18 @@ class Exponential(Schedule):
     array([0.8, 0.4, 0.2, 0.1])
     """
 
-    learning_rate: float
-    factor: float
-    every: int = 1
+    name: ClassVar[str] = "exponential"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
-        self._store(factor=check_number(self.factor, "factor", above=0, below=1))
-        self._store(every=_check_steps(self.every, "every"))
+    learning_rate: float = number(above=0)
+    factor: float = number(above=0, below=1)
+    every: int = checked(_check_steps, default=1)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return η factor^(t / every) for every step."""
         return self.learning_rate * self.factor ** (_steps(first_step, n_steps) / self.every)
 
 
-@dataclass(frozen=True)
+@declared
 class CosineRestarts(Schedule):
     """Half a cosine from η down to a minimum, again and again: SGDR.
 
@@ -357,16 +375,14 @@ class CosineRestarts(Schedule):
     array([1.   , 0.5  , 1.   , 0.854, 0.5  , 0.146, 1.   ])
     """
 
-    learning_rate: float
-    period: int
-    growth: int = 1
-    minimum: float = 0.0
+    name: ClassVar[str] = "cosine_restarts"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
-        self._store(period=_check_steps(self.period, "period"), growth=_check_steps(self.growth, "growth"))
-        self._store(minimum=check_number(self.minimum, "minimum", minimum=0))
+    learning_rate: float = number(above=0)
+    period: int = checked(_check_steps)
+    growth: int = checked(_check_steps, default=1)
+    minimum: float = number(default=0.0, minimum=0)
+
+    def _check(self) -> None:
         if not self.minimum < self.learning_rate:
             raise ValueError(f"minimum must be below learning_rate={self.learning_rate}, not {self.minimum}")
 
@@ -385,7 +401,7 @@ class CosineRestarts(Schedule):
         return self.minimum + 0.5 * (self.learning_rate - self.minimum) * (1 + np.cos(np.pi * part))
 
 
-@dataclass(frozen=True)
+@declared
 class LinearWarmup(Schedule):
     """A learning rate that first rises linearly, and then follows another schedule from its beginning.
 
@@ -405,12 +421,10 @@ class LinearWarmup(Schedule):
     array([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
     """
 
-    learning_rate: float | Sequence[float] | Callable[[int], float] | Schedule
-    steps: int
+    name: ClassVar[str] = "linear_warmup"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=_number_or_schedule(self.learning_rate), steps=_check_steps(self.steps, "steps"))
+    learning_rate: Rate = checked(as_rate, family=Schedule)
+    steps: int = checked(_check_steps)
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return the rising rates of the first steps, and those of the other schedule after them."""
@@ -438,7 +452,7 @@ class LinearWarmup(Schedule):
         return as_schedule(self.learning_rate).scale(memory)
 
 
-@dataclass(frozen=True)
+@declared
 class OneCycle(Schedule):
     """A learning rate that rises to its peak and falls to almost nothing, each by half a cosine.
 
@@ -451,8 +465,8 @@ class OneCycle(Schedule):
         η > 0, the highest rate.
     steps : int
         >= 2; all update steps of the cycle.
-    rising : float, default 0.3
-        The share of them that rises, 1 / steps < rising < 1.
+    rising : float, default 0.3, or 2/3 of 2 or 3 steps
+        The share of them that rises, 1 / steps < rising < 1: the first step is at the start, and another follows it.
     start_divisor, end_divisor : float, default 25 and 1e4
         >= 1.
 
@@ -467,19 +481,17 @@ class OneCycle(Schedule):
     array([0.1  , 0.55 , 1.   , 0.505, 0.01 , 0.01 ])
     """
 
-    learning_rate: float
-    steps: int
-    rising: float = 0.3
-    start_divisor: float = 25.0
-    end_divisor: float = 1e4
+    name: ClassVar[str] = "one_cycle"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=check_number(self.learning_rate, "learning_rate", above=0))
-        self._store(steps=_check_steps(self.steps, "steps", minimum=2))
-        self._store(rising=check_number(self.rising, "rising", above=1 / self.steps, below=1))
-        self._store(start_divisor=check_number(self.start_divisor, "start_divisor", minimum=1))
-        self._store(end_divisor=check_number(self.end_divisor, "end_divisor", minimum=1))
+    learning_rate: float = number(above=0)
+    steps: int = checked(partial(_check_steps, minimum=2))
+    rising: float = checked(default=None)  # which `_check` makes a number, by the steps
+    start_divisor: float = number(default=25.0, minimum=1)
+    end_divisor: float = number(default=1e4, minimum=1)
+
+    def _check(self) -> None:
+        rising = (0.3 if self.steps > 3 else 2 / 3) if self.rising is None else self.rising
+        self._store(rising=check_number(rising, "rising", above=1 / self.steps, below=1))
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return the rate of every step, from its place between start, peak and end."""
@@ -495,7 +507,7 @@ class OneCycle(Schedule):
 _NOTHING_SEEN = float(np.finfo(np.float64).max)  # any loss is better; unlike infinity, it can be written as JSON
 
 
-@dataclass(frozen=True)
+@declared
 class Plateau(Schedule):
     """A learning rate that falls by a factor when the loss has stopped falling: γ_t = γ'_t factorᵏ after k cuts.
 
@@ -525,19 +537,16 @@ class Plateau(Schedule):
     array([0.1])
     """
 
-    learning_rate: float | Sequence[float] | Callable[[int], float] | Schedule
-    factor: float = 0.2
-    patience: int = 2
-    tol: float = 1e-4
+    name: ClassVar[str] = "plateau"
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        self._store(learning_rate=_number_or_schedule(self.learning_rate))
+    learning_rate: Rate = checked(as_rate, family=Schedule)
+    factor: float = number(default=0.2, above=0, below=1)
+    patience: int = count(default=2)
+    tol: float = number(default=1e-4, minimum=0)
+
+    def _check(self) -> None:
         if as_schedule(self.learning_rate).memory:
             raise ValueError(f"learning_rate of a Plateau must not watch the loss itself: {shown(self.learning_rate)}")
-        self._store(factor=check_number(self.factor, "factor", above=0, below=1))
-        self._store(patience=check_count(self.patience, "patience"))
-        self._store(tol=check_number(self.tol, "tol", minimum=0))
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return the rates before any cut; `scale` has the cuts."""
@@ -563,47 +572,12 @@ class Plateau(Schedule):
         return memory["scale"]
 
 
-_SAVABLE: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "inverse_time": InverseTime,
-    "inverse_scaling": InverseScaling,
-    "per_epoch": PerEpoch,
-    "step_decay": StepDecay,
-    "exponential": Exponential,
-    "cosine_restarts": CosineRestarts,
-    "linear_warmup": LinearWarmup,
-    "one_cycle": OneCycle,
-    "plateau": Plateau,
-}
-
-
 def _steps(first_step: int, n_steps: int) -> NDArray[np.int64]:
     """Return t for every step."""
     return np.arange(first_step, first_step + n_steps, dtype=np.int64)
 
 
-def _check_steps(value: object, what: str, minimum: int = 1) -> int:
-    """Return a number of steps that 64 bits have room for, beside the steps made before."""
-    steps = check_count(value, what, minimum)
-    if steps >= 2**62:
-        raise ValueError(f"{what} must be below 2**62, not {shown(value)}")
-    return steps
-
-
-def _number_or_schedule(value: object) -> float | Schedule:
-    """Return a learning rate as it is kept: a constant as a float, everything else as a schedule."""
-    schedule = as_schedule(value)  # type: ignore[arg-type]  # which rejects what it is not
-    return schedule.learning_rate if type(schedule) is Constant else schedule
-
-
-def _json(value: Any) -> Any:
-    """Return a field of a schedule as a JSON value."""
-    if isinstance(value, Schedule):
-        return value.to_config()
-    return list(value) if isinstance(value, tuple) else value
-
-
-def as_schedule(value: float | Sequence[float] | Callable[[int], float] | Schedule) -> Schedule:
+def as_schedule(value: Rate) -> Schedule:
     """Make a schedule of whatever describes a learning rate.
 
     Parameters
@@ -661,20 +635,4 @@ def schedule_from_config(config: dict[str, Any]) -> Schedule:
     >>> schedule_from_config({"name": "inverse_scaling", "learning_rate": 0.1, "power": 0.25})
     InverseScaling(learning_rate=0.1, power=0.25)
     """
-    if not isinstance(config, dict):
-        raise ValueError(f"a saved schedule must be a dict, not {shown(config)}")
-    fields = dict(config)
-    try:
-        kind = _SAVABLE[check_name(fields.pop("name", None), _SAVABLE, "schedule")]
-        return kind(**{key: schedule_from_config(v) if isinstance(v, dict) else v for key, v in fields.items()})
-    except TypeError as error:
-        raise ValueError(f"malformed saved schedule {shown(config)}: {error}") from error
-
-
-def _is_listed(value: object) -> bool:
-    """Tell whether a value lists numbers: a list, tuple, array, Series; no string, set or dict."""
-    if isinstance(value, np.ndarray):
-        return value.ndim > 0
-    if isinstance(value, Sequence):
-        return not isinstance(value, (str, bytes))
-    return hasattr(value, "__array__") and hasattr(value, "__len__")
+    return from_config(Schedule, config)  # type: ignore[type-abstract]

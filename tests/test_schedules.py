@@ -116,6 +116,8 @@ def test_rates_of_all_schedules_do_not_depend_on_how_the_steps_are_cut(schedule,
         (LinearWarmup(Exponential(1.0, 0.5), steps=1), [1, 1, 0.5, 0.25]),
         (OneCycle(1.0, steps=5, rising=0.6, start_divisor=10, end_divisor=10), [0.1, 0.55, 1, 0.505, 0.01, 0.01]),
         (OneCycle(1.0, steps=4, rising=0.5, start_divisor=2, end_divisor=1), [0.5, 1, 0.75, 0.5, 0.5]),
+        (OneCycle(1.0, steps=3), [0.04, 1, 4e-6, 4e-6]),
+        (OneCycle(1.0, steps=2), [0.04, 4e-6, 4e-6]),
     ],
     ids=repr,
 )
@@ -123,6 +125,17 @@ def test_against_values_by_hand(schedule, rates):
     np.testing.assert_allclose(full(schedule, 0, len(rates)), rates, rtol=1e-12)
     one_by_one = [full(schedule, t, 1).item() for t in range(len(rates))]
     np.testing.assert_allclose(one_by_one, rates, rtol=1e-12)
+
+
+def test_one_cycle_rises_for_three_tenths_of_its_steps_unless_they_are_fewer_than_four():
+    assert [OneCycle(0.1, steps).rising for steps in (2, 3, 4, 5, 1000)] == [2 / 3, 2 / 3, 0.3, 0.3, 0.3]
+    assert OneCycle(0.1, 4) == OneCycle(0.1, 4, 0.3)
+    assert repr(OneCycle(0.1, 4)) == (
+        "OneCycle(learning_rate=0.1, steps=4, rising=0.3, start_divisor=25.0, end_divisor=10000.0)"
+    )
+    assert schedule_from_config(OneCycle(0.1, 3).to_config()) == OneCycle(0.1, 3)
+    with pytest.raises(ValueError, match=r"0.333.* < rising < 1, not 0.3 "):
+        OneCycle(0.1, 3, rising=0.3)
 
 
 def torch_rates(make, n):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cmlp._base.hints import name_advice
 from cmlp._core import first_nonfinite
 
 if TYPE_CHECKING:
@@ -55,11 +56,20 @@ def check_name(name: object, known: Collection[str], what: str) -> str:
     listed = ", ".join(map(repr, known))
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a name, not {shown(name)}; known: {listed}")
-    from difflib import get_close_matches  # only needed here: keeps `import cmlp` light
+    advice = " ".join(filter(None, [name_advice(name, known, what), f"Known: {listed}"]))
+    raise ValueError(f"unknown {what} {shown(name)}: {advice}")
 
-    close = get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), known, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"unknown {what} {shown(name)}: {guess}Known: {listed}")
+
+def check_flag(value: object, what: str) -> bool:
+    """Return True or False.
+
+    >>> check_flag(1, "bias")
+    Traceback (most recent call last):
+    TypeError: bias must be True or False, not 1 (int)
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, not {shown(value)}")
+    return value
 
 
 def check_number(
@@ -118,6 +128,8 @@ def check_count(value: object, what: str, minimum: int = 1) -> int:
 def numeric_array(value: ArrayLike, name: str) -> NDArray[Any]:
     """Return anything that np.asarray takes as an array of bool, int or float; without a copy if it is one.
 
+    NA in a column of one of pandas' nullable types of numbers becomes NaN.
+
     >>> numeric_array([[1, "two"]], "X")
     Traceback (most recent call last):
     TypeError: X holds text, 'two' (str) at row 0, column 1; expected real numbers
@@ -136,6 +148,9 @@ def numeric_array(value: ArrayLike, name: str) -> NDArray[Any]:
         raise
     if array.dtype.kind in "biuf":
         return array
+    nullable = _nullable_numbers(value)
+    if nullable is not None:
+        return nullable
     if array.dtype.kind == "c":
         raise TypeError(f"{name} holds complex numbers, expected real ones: take {name}.real or abs({name})")
     if array.ndim == 0:
@@ -146,6 +161,21 @@ def numeric_array(value: ArrayLike, name: str) -> NDArray[Any]:
         if not _means_number(entry):
             raise TypeError(f"{found}, {shown(entry)} at {place(index)}; expected real numbers")
     raise TypeError(f"{found} (dtype {array.dtype}), expected real numbers: np.asarray({name}, dtype=float)")
+
+
+def _nullable_numbers(value: Any) -> NDArray[Any] | None:
+    """Return a Series or DataFrame of numbers that has columns of pandas' nullable types (Int64, ...), else None."""
+    found: Any = getattr(value, "dtypes", getattr(value, "dtype", None))
+    dtypes = list(found) if hasattr(found, "__iter__") else [found]  # of a Series there is one
+    plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
+    if not plain or not hasattr(value, "isna") or any(getattr(dtype, "kind", "O") not in "biuf" for dtype in plain):
+        return None
+    common = np.result_type(*plain)
+    if not np.any(value.isna()):
+        numbers: NDArray[Any] = value.to_numpy(dtype=common)
+        return numbers
+    numbers = value.to_numpy(dtype=np.result_type(common, np.float32), na_value=np.nan)
+    return numbers
 
 
 def _means_number(entry: object) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cmlp._base.checks import finite_array, fitted, numeric_array, place
-from cmlp.losses import Loss, loss_name
+from cmlp.losses import FACTS, Loss, loss_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -150,9 +150,10 @@ def check_targets(
            [2.5]])
     """
     loss = loss_name(loss)
-    classes = loss == "cross_entropy" or (loss == "hinge" and n_outputs > 1)  # indices are welcome
+    kind = FACTS[loss].targets
+    classes = kind == "classes" or (kind == "signs" and n_outputs > 1)  # indices are welcome
     if classes and n_outputs == 1:
-        raise ValueError('cross_entropy needs two outputs or more: use loss="binary_cross_entropy" for one')
+        raise ValueError(f'{loss} needs two outputs or more: use loss="binary_cross_entropy" for one')
     array = numeric_array(y, name)
     column = array.ndim == 1 or array.shape[1:] == (1,)  # one number per sample
     fits = (classes or n_outputs == 1) if column else array.shape[1:] == (n_outputs,)
@@ -164,12 +165,12 @@ def check_targets(
     if classes and column:
         return _class_indices(array.reshape(n_samples), n_outputs, name)
     targets = finite_array(array.reshape(n_samples, n_outputs), dtype, name)
-    if loss == "hinge":
+    if kind == "signs":
         return _signs_or_classes(targets, name)
-    if loss == "poisson" and targets.min() < 0:
+    if kind == "counts" and targets.min() < 0:
         index = np.unravel_index(int(targets.argmin()), targets.shape)
-        raise ValueError(f"{name} is {targets[index]!s} at {place(index)}, expected numbers >= 0 for poisson")
-    if loss in ("cross_entropy", "binary_cross_entropy"):
+        raise ValueError(f"{name} is {targets[index]!s} at {place(index)}, expected numbers >= 0 for {loss}")
+    if kind in ("classes", "probabilities"):
         _check_probabilities(targets, name, rows_sum_to_one=classes)
     return targets
 

@@ -4,14 +4,11 @@ They take the same parameters, draw the same random numbers and follow the same 
 share is in `base`, how they train in `rules`.
 """
 
-try:
-    import sklearn  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.split(".")[0] != "sklearn":
-        raise
-    raise ImportError("the estimators need scikit-learn: `pip install cmlp[sklearn]`") from error
+from cmlp._base.extras import import_extra
 
-from cmlp.estimators.classifier import MLPClassifier
-from cmlp.estimators.regressor import MLPRegressor
+import_extra("sklearn", "the estimators")
+
+from cmlp.estimators.classifier import MLPClassifier  # noqa: E402  # scikit-learn is missed first
+from cmlp.estimators.regressor import MLPRegressor  # noqa: E402
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from cmlp._base.fields import declared
 from cmlp._core import first_nonfinite
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Failure, Pass, Run
@@ -39,18 +39,17 @@ NOT_FINITE = (
 )
 
 
-@dataclass(frozen=True)
+@declared
 class AdamHat(Adam):
-    """Adam with ε added to √v, as scikit-learn has it, and not to √v̂ (Kingma and Ba, end of section 2)."""
+    """Adam with ε added to √v, as scikit-learn has it, and not to √v̂ (Kingma and Ba, end of section 2).
+
+    It is saved as Adam: a network from a file goes on with ε as everywhere else.
+    """
 
     @property
     def settings(self) -> dict[str, Any]:
         """The fields of `cmlp._core.UPDATE` that the optimiser decides."""
         return {**super().settings, "eps_hat": True}
-
-    def to_config(self) -> dict[str, Any]:
-        """Return Adam's: a network that is saved goes on with ε as everywhere else."""
-        return {**super().to_config(), "name": "adam"}
 
 
 def optimizer_of(estimator: Any) -> Optimizer:

@@ -729,4 +729,4 @@ def test_without_scikit_learn_the_extra_is_named(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True, env=environment
     )
     assert "ImportError" in result.stderr
-    assert "pip install cmlp[sklearn]" in result.stderr
+    assert "scikit-learn is needed for the estimators: pip install scikit-learn " in result.stderr
