@@ -9,13 +9,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def unpack(revision: str, folder: Path) -> Path:
-    """Write the files of a revision into `folder`, which may not exist yet; return it."""
+    """Write the files of a revision, "" the tree as it is, into `folder`, which may not exist yet; return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    archive = subprocess.run(["git", "archive", revision], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode:
-        raise SystemExit(f"no revision {revision!r} of {ROOT}: {archive.stderr.decode().strip()}")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    if revision:
+        archive = _git("archive", revision)
+    else:
+        listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split(b"\0")
+        there = [name for name in listed if name and (ROOT / name.decode()).exists()]
+        command = ["tar", "-c", "--null", "-T", "-"]
+        archive = subprocess.run(command, cwd=ROOT, input=b"\0".join(there), capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
     return folder
+
+
+def _git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"git {' '.join(arguments)} in {ROOT}: {done.stderr.decode().strip()}")
+    return done.stdout
 
 
 def build_wheel(source: Path, folder: Path) -> Path:
