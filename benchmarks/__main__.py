@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import re
+import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
+import cmlp
 from benchmarks import ROOT, machine
-from benchmarks.harness import Report, shown
+from benchmarks.harness import Report, aligned, shown
 
 QUESTIONS = (
     "headline",
@@ -25,10 +29,22 @@ QUESTIONS = (
 )
 
 
+# What RESULTS.md shows of every release: question, text, workload.
+KEPT = (
+    ("headline", "headline: µs per sample", "6528-5-5-1"),
+    ("per_sample", "10-32-32-1, per sample: µs per sample", "10-32-32-1"),
+    ("per_sample", "784-128-10, per sample: µs per sample", "784-128-10"),
+    ("mini_batch", "784-128-10, Adam, batch 128: µs per step", "784-128-10, adam, batch 128"),
+    ("one_row", "10-32-32-1: µs to predict one row", "10-32-32-1, predict one row"),
+    ("one_row", "10-32-32-1: µs to learn one row", "10-32-32-1, learn one row"),
+)
+
 HEAD = """# Results
 
 Written by `python -m benchmarks`. Times are the best of several runs, contestants in turn; float32, one thread each
-unless said otherwise, compilation excluded. Ratios to cmlp's time above 1: cmlp is faster.
+unless said otherwise, compilation excluded. Ratios to cmlp's time above 1: cmlp is faster. Each release keeps its
+figures and plots in `results/`; compare two releases only if they were measured on one machine (their JSON files say on
+which), or build both: `python -m benchmarks --against REV`.
 """
 
 
@@ -41,16 +57,20 @@ def main() -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder of RESULTS.md and results/; default: benchmarks, with --quick build/benchmarks",
+        help="folder of RESULTS.md and results/VERSION/; default: benchmarks, with --quick build/benchmarks",
     )
+    parser.add_argument("--against", metavar="REV", help="is cmlp slower than in that revision? exits with 1 if it is")
+    parser.add_argument("--limit", type=float, default=2.0, metavar="PERCENT", help="of --against; default 2")
     arguments = parser.parse_args()
+    if arguments.against:
+        compare_with(arguments)
     if arguments.list:
         for name in QUESTIONS:
             question = importlib.import_module(f"benchmarks.{name}").__doc__ or ""
             print(f"{name:12}{question.splitlines()[0]}")
         return
     output = arguments.output or ROOT / ("build/benchmarks" if arguments.quick else "benchmarks")
-    results = output / "results"
+    results = output / "results" / cmlp.__version__
     results.mkdir(parents=True, exist_ok=True)
     described = machine.describe() | {"date": datetime.date.today().isoformat()}
     print("\n".join(f"{name}: {value}" for name, value in described.items()), flush=True)
@@ -65,6 +85,16 @@ def main() -> None:
     write_results(output)
 
 
+def compare_with(arguments: argparse.Namespace) -> NoReturn:
+    """Compare this tree with another revision, question by question."""
+    from benchmarks import against
+
+    wanted = arguments.only or against.QUESTIONS
+    questions = [question for question in against.QUESTIONS if question in wanted]
+    slower = against.compare(arguments.against, questions, quick=arguments.quick, limit=arguments.limit / 100)
+    sys.exit(slower)
+
+
 def draw(report: Report, folder: Path) -> None:
     """Draw the report's plots, if matplotlib is there."""
     try:
@@ -76,10 +106,45 @@ def draw(report: Report, folder: Path) -> None:
         report.plots.clear()
 
 
+def order(folder: Path) -> list[int]:
+    """Return the numbers in the name of a release, by which releases are in order."""
+    return [int(number) for number in re.findall(r"\d+", folder.name)]
+
+
+def load(folder: Path) -> list[Report]:
+    """Return the reports in a folder, in the order of the questions."""
+    return [Report.load(path) for name in QUESTIONS if (path := folder / f"{name}.json").exists()]
+
+
+def over_releases(releases: dict[str, list[Report]]) -> list[str]:
+    """Return the lines of a table with a column a release: the figures of KEPT, and how many aims were reached."""
+    rows: list[list[object]] = []
+    for question, text, workload in KEPT:
+        figures = [
+            next((r.timings[workload]["cmlp"]["best"] * 1e6 for r in reports if r.name == question), None)
+            for reports in releases.values()
+        ]
+        rows.append([text, *figures])
+    aims = [[aim for report in reports for aim in report.aims] for reports in releases.values()]
+    wheels = [next((aim.value for aim in of if aim.text == "wheel, MB"), None) for of in aims]
+    rows.append(["wheel, MB", *wheels])
+    rows.append(["aims reached", *(f"{sum(aim.verdict == 'reached' for aim in of)} of {len(of)}" for of in aims)])
+    return ["## Releases", "", *aligned([["", *releases], *rows]), ""]
+
+
 def write_results(output: Path) -> None:
-    """Put all reports in the folder, of this run and of earlier ones, into RESULTS.md."""
-    found = [Report.load(path) for name in QUESTIONS if (path := output / "results" / f"{name}.json").exists()]
-    lines = [HEAD, "## Aims", "", "| question | aim | bound | reached | verdict |", "| --- | --- | --- | --- | --- |"]
+    """Put the newest release's reports, of this run and earlier ones, into RESULTS.md, and figures of all releases."""
+    folders = sorted((path for path in (output / "results").iterdir() if path.is_dir()), key=order)
+    releases = {folder.name: load(folder) for folder in folders}
+    newest, found = list(releases.items())[-1]
+    lines = [
+        HEAD,
+        *over_releases(releases),
+        "## Aims",
+        "",
+        "| question | aim | bound | reached | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for report in found:
         lines += [f"| {report.name} | {a.text} | {a.bound} | {shown(a.value)} | {a.verdict} |" for a in report.aims]
     lines.append("")
@@ -89,7 +154,7 @@ def write_results(output: Path) -> None:
             lines += ["## Machine", "", *(f"- {name}: {value}" for name, value in report.machine.items()), ""]
             previous = report.machine
         command = f"python -m benchmarks --only {report.name}" + (" --quick" if report.quick else "")
-        lines += [report.markdown("results"), f"`{command}` ({report.seconds:.0f} s)", ""]
+        lines += [report.markdown(f"results/{newest}"), f"`{command}` ({report.seconds:.0f} s)", ""]
     (output / "RESULTS.md").write_text("\n".join(lines), encoding="utf-8")
 
 

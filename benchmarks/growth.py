@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.harness import Aim, Contestant, Plot, Report, Table, measure
+from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, Table, measure
 from benchmarks.per_sample_rivals import Cmlp
 from benchmarks.problem import make_problem
 
@@ -37,6 +38,15 @@ SWEEPS: dict[str, tuple[int, ...]] = {
     "L": (1, 2, 4, 8, 16),
     "K": (1, 2, 4, 8, 16),
 }
+
+
+def ours(quick: bool) -> Ours:
+    """Make cmlp's contestants: the ends of every sweep."""
+    ends = [(name, value) for name, values in SWEEPS.items() for value in (values[0], values[-1])]
+    return {
+        f"{name}={value}": partial(_contestant, name, Point(**{name: value}))
+        for name, value in ends[: 2 if quick else None]
+    }
 
 
 def run(quick: bool) -> Report:
@@ -82,13 +92,15 @@ def run(quick: bool) -> Report:
 
 def _measure(points: list[Point], report: Report, name: str, quick: bool) -> list[float]:
     """Return the seconds of a whole fit, for every point."""
-    contestants = []
-    for point in points:
-        rival = Cmlp(make_problem(point.sizes, point.M, epochs=point.K))
-        contestants.append(Contestant(f"{name}={getattr(point, name)}", rival.learn, point.M, rival.reset, point.M))
+    contestants = [_contestant(f"{name}={getattr(point, name)}", point) for point in points]
     timings = measure(contestants, rounds=3 if quick else 20, seconds=0.5 if quick else 20.0)
     report.add_timings(name, timings)
     return [timings[c.name].best * c.largest for c in contestants]
+
+
+def _contestant(name: str, point: Point) -> Contestant:
+    rival = Cmlp(make_problem(point.sizes, point.M, epochs=point.K))
+    return Contestant(name, rival.learn, point.M, rival.reset, point.M)
 
 
 def _units(point: Point) -> int:

@@ -30,6 +30,11 @@ class Contestant:
     size: int = 0  # of every run; 0: `measure` chooses it
 
 
+# What a question measures of cmlp alone, for `--against`: by name, what makes a contestant, or a function that gives
+# one figure (less is better).
+Ours = dict[str, Callable[[], "Contestant | Callable[[], float]"]]
+
+
 @dataclass
 class Timing:
     """Seconds per unit of work, over all rounds."""
@@ -48,7 +53,7 @@ def measure(contestants: Sequence[Contestant], *, rounds: float, seconds: float,
     warm-up, with the very sizes that are timed later.
     """
     for contestant in contestants:
-        _calibrate(contestant, aim)
+        calibrate(contestant, aim)
     walls: dict[str, list[float]] = {c.name: [] for c in contestants}
     shares: dict[str, list[float]] = {c.name: [] for c in contestants}
     deadline = time.perf_counter() + seconds
@@ -59,7 +64,7 @@ def measure(contestants: Sequence[Contestant], *, rounds: float, seconds: float,
             if done >= min(3, rounds) and time.perf_counter() > deadline:
                 break
             for contestant in contestants:
-                wall, cpu = _timed(contestant, contestant.size)
+                wall, cpu = timed(contestant)
                 walls[contestant.name].append(wall / contestant.size)
                 shares[contestant.name].append(cpu / wall)
     finally:
@@ -76,27 +81,27 @@ def measure(contestants: Sequence[Contestant], *, rounds: float, seconds: float,
     }
 
 
-def _calibrate(contestant: Contestant, aim: float) -> None:
+def calibrate(contestant: Contestant, aim: float) -> None:
     """Choose the size of a run, if it is not given, and warm up with it."""
     if contestant.size:
-        _timed(contestant, contestant.size)
+        timed(contestant)
         return
-    size = min(contestant.largest, 4 * contestant.unit)
-    _timed(contestant, size)
-    while size < contestant.largest:
-        wall = min(_timed(contestant, size)[0] for _ in range(2))
+    contestant.size = min(contestant.largest, 4 * contestant.unit)
+    timed(contestant)
+    while contestant.size < contestant.largest:
+        wall = min(timed(contestant)[0] for _ in range(2))
         if wall > aim / 2:
             break
-        grown = size * min(20.0, max(1.5, aim / max(wall, 1e-9)))
-        size = min(contestant.largest, math.ceil(grown / contestant.unit) * contestant.unit)
-        _timed(contestant, size)
-    contestant.size = size
+        grown = contestant.size * min(20.0, max(1.5, aim / max(wall, 1e-9)))
+        contestant.size = min(contestant.largest, math.ceil(grown / contestant.unit) * contestant.unit)
+        timed(contestant)
 
 
-def _timed(contestant: Contestant, size: int) -> tuple[float, float]:
+def timed(contestant: Contestant) -> tuple[float, float]:
+    """Return wall and CPU seconds of one run."""
     contestant.reset()
     cpu, wall = time.process_time(), time.perf_counter()
-    contestant.run(size)
+    contestant.run(contestant.size)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 

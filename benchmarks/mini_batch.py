@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from typing import Any
 
-from benchmarks.harness import Aim, Contestant, Plot, Report, available, comparison, measure, speedup_aim
-from benchmarks.mini_batch_rivals import MAKERS
+from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, available, comparison, measure, speedup_aim
+from benchmarks.mini_batch_rivals import MAKERS, CmlpBatches
 from benchmarks.problem import Problem, compare, make_problem
 
 BATCHES = (8, 32, 128, 512)
@@ -20,6 +22,17 @@ M, M_QUICK = 16_384, 4_096
 STEPS_CHECKED = 4
 # A net input that is 0 but for rounding turns a unit on for some; scikit-learn's Adam adds ε where it weighs more.
 TOLERANCE = {"momentum": 5e-3, "adam": 0.05}
+
+
+def ours(quick: bool) -> Ours:
+    """Make cmlp's contestants."""
+
+    def make(sizes: tuple[int, ...], optimizer: str, batch: int) -> Contestant:
+        problem = make_problem(sizes, M_QUICK, learning_rate=0.001, optimizer=optimizer, batch=batch)
+        return CmlpBatches(problem).contestant()
+
+    cases = itertools.product(list(WORKLOADS)[: 1 if quick else None], OPTIMIZERS, BATCHES[:: 2 if quick else 1])
+    return {f"{'-'.join(map(str, case[0]))}, {case[1]}, batch {case[2]}": partial(make, *case) for case in cases}
 
 
 def run(quick: bool) -> Report:

@@ -31,7 +31,7 @@ class CmlpBatches(Cmlp):
 
     def learn(self, n_samples: int) -> None:
         p = self.problem
-        self._network.fit(
+        self.network.fit(
             p.X[:n_samples],
             p.Y[:n_samples],
             epochs=1,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Aim, Contestant, Plot, Report, Table, Timing, available, measure, speedup_aim
-from benchmarks.one_row_rivals import MAKERS
+from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, Table, Timing, available, measure, speedup_aim
+from benchmarks.one_row_rivals import MAKERS, cmlp
 from benchmarks.problem import Problem, make_problem
 
 SIZES = ((10, 32, 32, 1), (784, 128, 10))
+ACTIONS = ("predict", "learn")
 ROWS = 1000
 PERCENTILES = (50, 99, 99.9)
 # 10-32-32-1: µs, and times as fast as.
@@ -20,6 +22,17 @@ AIMS: dict[str, tuple[float, dict[str, float]]] = {
     "predict": (0.4, {"ONNX Runtime": 12, "mlpfile": 2.5}),
     "learn": (0.7, {"mlpfile": 2.5}),
 }
+
+
+def ours(quick: bool) -> Ours:
+    """Make cmlp's contestants."""
+
+    def make(sizes: tuple[int, ...], action: str) -> Contestant:
+        problem = make_problem(sizes, ROWS)
+        call = cmlp(problem)[ACTIONS.index(action)]
+        return Contestant(action, loop(call, arguments_of(problem, action) * 100), 100 * ROWS)
+
+    return {f"{'-'.join(map(str, sizes))}, {a}": partial(make, sizes, a) for sizes in SIZES for a in ACTIONS}
 
 
 def run(quick: bool) -> Report:
@@ -30,7 +43,7 @@ def run(quick: bool) -> Report:
         problem = make_problem(sizes, ROWS)
         rivals, skipped = available(MAKERS, problem)
         report.checks.append(f"{problem.name}: {check(problem, rivals)}")
-        for index, action in enumerate(("predict", "learn")):
+        for index, action in enumerate(ACTIONS):
             calls = {name: pair[index] for name, pair in rivals.items() if pair[index] is not None}
             workload, microseconds = _race(problem, action, calls, skipped, report, quick)
             bars[workload] = microseconds
@@ -47,16 +60,8 @@ def _race(
     problem: Problem, action: str, calls: dict[str, Any], skipped: dict[str, str], report: Report, quick: bool
 ) -> tuple[str, dict[str, float]]:
     """Add the table of one action; return its name and everyone's µs."""
-    arguments = list(zip(problem.X, problem.Y, strict=True)) if action == "learn" else [(x,) for x in problem.X]
-
-    def loop(call: Any) -> Any:
-        def run(n: int) -> None:
-            for one in arguments[:n]:
-                call(*one)
-
-        return run
-
-    contestants = [Contestant(name, loop(call), ROWS) for name, call in calls.items()]
+    arguments = arguments_of(problem, action)
+    contestants = [Contestant(name, loop(call, arguments), ROWS) for name, call in calls.items()]
     budget = {"rounds": 5, "seconds": 0.3, "aim": 0.01} if quick else {"rounds": 200, "seconds": 20.0, "aim": 0.05}
     timings = measure(contestants, **budget)
     workload = f"{problem.name}, {action} one row"
@@ -78,6 +83,21 @@ def _race(
     if problem.sizes == SIZES[0]:
         _add_aims(workload, action, timings, skipped, report)
     return workload, {name: timing.best * 1e6 for name, timing in timings.items()}
+
+
+def arguments_of(problem: Problem, action: str) -> list[Any]:
+    """Return what each call is given."""
+    return list(zip(problem.X, problem.Y, strict=True)) if action == "learn" else [(x,) for x in problem.X]
+
+
+def loop(call: Any, arguments: list[Any]) -> Any:
+    """Return a function that makes n calls."""
+
+    def run(n: int) -> None:
+        for one in arguments[:n]:
+            call(*one)
+
+    return run
 
 
 def _add_aims(workload: str, action: str, timings: dict[str, Timing], skipped: dict[str, str], report: Report) -> None:

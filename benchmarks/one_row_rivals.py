@@ -24,7 +24,7 @@ def cmlp(problem: Problem) -> Pair:
     rival = Cmlp(problem)
     rival.learn(1)  # sets the optimiser that learn_one goes on with
     rival.reset()
-    network = rival._network
+    network = rival.network
     return network.predict_one, network.learn_one
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.harness import (
     Aim,
     Contestant,
+    Ours,
     Plot,
     Report,
     Timing,
@@ -32,6 +33,15 @@ WORKLOADS: tuple[tuple[tuple[int, ...], int, dict[str, float]], ...] = (
 QUICK = {"rounds": 2, "seconds": 0.5, "aim": 0.015}
 FULL = {"rounds": 15, "seconds": 60.0, "aim": 0.2}
 CHECKED, TOLERANCE = 30, 1e-3
+
+
+def ours(quick: bool) -> Ours:
+    """Make cmlp's contestants."""
+    workloads = WORKLOADS[:2] if quick else WORKLOADS
+    return {
+        "-".join(map(str, sizes)): lambda sizes=sizes, m=m: Cmlp(make_problem(sizes, m)).contestant()
+        for sizes, m, _ in workloads
+    }
 
 
 def run(quick: bool) -> Report:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import Contestant
 from benchmarks.native import Fann, PlainC
 from benchmarks.problem import Array, Problem
 
@@ -27,18 +28,18 @@ class Cmlp:
         import cmlp
 
         self.problem = problem
-        self._network = cmlp.MLP(problem.sizes, activation=hidden, seed=0)
+        self.network = cmlp.MLP(problem.sizes, activation=hidden, seed=0)
         self._optimizer: Any = cmlp.SGD(problem.learning_rate)
         self.reset()
 
     def reset(self) -> None:
-        parameters: Any = (*self._network.weights, *self._network.biases)
+        parameters: Any = (*self.network.weights, *self.network.biases)
         for w, w0 in zip(parameters, (*self.problem.weights, *self.problem.biases), strict=True):
             w[...] = w0
 
     def learn(self, n_samples: int) -> None:
         p = self.problem
-        self._network.fit(
+        self.network.fit(
             p.X[:n_samples],
             p.Y[:n_samples],
             epochs=p.epochs,
@@ -48,7 +49,12 @@ class Cmlp:
         )
 
     def trained(self) -> list[Array]:
-        return list(self._network.weights)
+        return list(self.network.weights)
+
+    def contestant(self) -> Contestant:
+        """Return what `--against` times."""
+        m = len(self.problem.X) // self.problem.batch * self.problem.batch
+        return Contestant("cmlp", self.learn, m, self.reset, self.problem.batch)
 
 
 class NumPy:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import cmlp
-from benchmarks.harness import Aim, Contestant, Plot, Report, Table, available, measure
+from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, Table, available, measure
 from benchmarks.mini_batch_rivals import CmlpBatches, PyTorchBatches
 from benchmarks.problem import Problem, make_problem
 
@@ -19,6 +20,25 @@ BATCHES = (8, 32, 128, 512)
 M, M_QUICK = 16_384, 1_024
 NEVER_SLOWER = 0.95  # two threads' speed over one's; 5 % is the noise of this measurement
 SPEEDUP, FROM_BATCH = 1.7, 128  # on 784-512-512-10
+
+
+def ours(quick: bool) -> Ours:
+    """Make cmlp's contestants on two threads."""
+
+    def learning(sizes: tuple[int, ...], batch: int) -> Contestant:
+        problem = make_problem(sizes, M_QUICK, optimizer="momentum", learning_rate=0.001, batch=batch)
+        return CmlpBatches(problem, n_threads=2).contestant()
+
+    def predicting(sizes: tuple[int, ...]) -> Contestant:
+        rival = CmlpBatches(make_problem(sizes, M_QUICK))
+        return Contestant("predict", _predictor(rival.network, rival.problem, 2), M_QUICK)
+
+    found: Ours = {}
+    for sizes in WORKLOADS[: 1 if quick else None]:
+        name = "-".join(map(str, sizes))
+        found |= {f"{name}, batch {batch}": partial(learning, sizes, batch) for batch in BATCHES[:: 3 if quick else 1]}
+        found[f"{name}, predict"] = partial(predicting, sizes)
+    return found
 
 
 def run(quick: bool) -> Report:
@@ -104,7 +124,7 @@ def _predict(problem: Problem, report: Report, quick: bool) -> None:
     if "n_threads" not in inspect.signature(cmlp.Network.predict).parameters:
         report.notes.append("predict of this version has no n_threads")
         return
-    network = CmlpBatches(problem)._network
+    network = CmlpBatches(problem).network
     contestants = [Contestant(f"cmlp, {n}", _predictor(network, problem, n), len(problem.X)) for n in (1, 2, "auto")]
     timings = measure(contestants, rounds=3 if quick else 15, seconds=0.3 if quick else 15.0, aim=0.05)
     workload = f"{problem.name}, predict"
