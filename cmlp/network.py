@@ -461,7 +461,7 @@ class Network:
         model, single = self._model, numeric_array(X, "X").ndim == 1
         if single:
             samples = model.check_sample(X, y)
-            samples.weights = None if sample_weight is None else check_weights([sample_weight], 1)
+            samples.weights = None if sample_weight is None else check_weights(np.reshape(sample_weight, -1), 1)
         else:
             samples = model.check_samples(X, y, sample_weight)
         mean = check_name(reduction, REDUCTIONS, "reduction") == "mean"

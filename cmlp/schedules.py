@@ -105,7 +105,7 @@ class Schedule(Declared, ABC):
         if not own_name(type(self)):
             raise TypeError(
                 f"a {type(self).__name__} schedule cannot be saved: code is not data; "
-                "give the model a number, a list or one of the named schedules as its learning rate first"
+                "give the network another one first, which keeps all else: net.learning_rate = 0.01"
             )
         return super().to_config()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
+from cmlp._base.hints import named_arguments
 from cmlp._core import is_plain
 from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
 from cmlp._engine.loop import run_epochs
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from cmlp._engine.model import Model
+    from cmlp._engine.model import Model, Standing
     from cmlp.network import Network
 
 _LONG_ROW = 256  # inputs; shorter rows are checked faster all at once
 _ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs scaled to about unit size"
 
 
+@named_arguments
 def fit(
     self: Network,
     X: ArrayLike,
@@ -142,7 +144,7 @@ def fit(
         raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
     if chosen.searches:
         import_optimize()  # SciPy is missed before anything has changed
-    with model.unchanged_if_refused():
+    with model.unchanged_if_refused() as standing:
         samples, kept, held_out = _divide(model, X, y, sample_weight, validation, order)
         update = make_update(
             chosen,
@@ -161,10 +163,11 @@ def fit(
         if optimizer is not None:
             model.set_optimizer(chosen)
         run = Run(model, samples, update, threads)
-    rules = _FitRules(self, run, kept, held_out, order, stopping, called, epochs if progress else None)
+    rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
     return rules.carry_out(epochs, threads)
 
 
+@named_arguments
 def partial_fit(
     self: Network,
     X: ArrayLike,
@@ -295,6 +298,7 @@ class _FitRules:
 
     network: Network
     run: Run
+    standing: Standing  # before the call
     kept: NDArray[np.int64] | None  # rows to train on; None: all
     held_out: Samples | None
     order: str
@@ -340,7 +344,8 @@ class _FitRules:
     def diverged(self, failure: Failure) -> None:
         """Raise a DivergenceError, or say what is wrong with an X that had not been looked through."""
         run = self.run
-        if not run.samples.checked:
+        if not run.samples.checked:  # every row is in the first epoch, which is taken back: it was no training
+            run.model.put_back(self.standing)
             finite_array(run.samples.X, run.model.dtype, "X")
         searches = run.model.optimizer.searches
         where = f"{'iteration' if searches else 'epoch'} {len(self.history) + 1}"
@@ -468,17 +473,17 @@ def _divide(
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,
-    validation: float | tuple[ArrayLike, ArrayLike] | None,
+    validation: Any,
     order: str,
 ) -> tuple[Samples, NDArray[np.int64] | None, Samples | None]:
     """Return checked samples, the rows to train on (None: all) and the held-out samples (None: none)."""
-    pair = isinstance(validation, (tuple, list))
+    pair = validation if isinstance(validation, (tuple, list)) else None
     # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
-    sees_all = order != "replacement" and not model.scaling.needed and (validation is None or pair)
+    sees_all = order != "replacement" and not model.scaling.needed and (validation is None or pair is not None)
     samples = model.check_samples(X, y, sample_weight, X_later=sees_all and model.n_inputs >= _LONG_ROW)
     if validation is None:
         return samples, None, None
-    if pair:
+    if pair is not None:
         if len(validation) != 2:
             raise ValueError(
                 f"validation must be a fraction or (X, y), not a {type(validation).__name__} of {len(validation)}"

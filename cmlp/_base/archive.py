@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Target: TypeAlias = str | bytes | PathLike[str] | BinaryIO
+    Path: TypeAlias = str | bytes | PathLike[str]
+    Target: TypeAlias = Path | BinaryIO
 
 _PATHS = (str, bytes, os.PathLike)
 _HEADER = "network.json"
@@ -173,22 +174,22 @@ def _no_constant(name: str) -> None:
 
 @contextmanager
 def _writable(target: Target) -> Iterator[BinaryIO]:
-    if isinstance(target, _PATHS):
-        with atomic_file(target) as file:
-            yield file
-    elif hasattr(target, "write"):
+    if not isinstance(target, _PATHS):
+        if not hasattr(target, "write"):
+            raise TypeError(f"save needs a path or a binary file object, not {shown(target)}")
         yield target
-    else:
-        raise TypeError(f"save needs a path or a binary file object, not {shown(target)}")
+        return
+    with atomic_file(target) as file:
+        yield file
 
 
 @contextmanager
 def _readable(source: Target, name: str) -> Iterator[BinaryIO]:
-    if hasattr(source, "read"):
+    if not isinstance(source, _PATHS):
+        if not hasattr(source, "read"):
+            raise TypeError(f"load needs a path or a binary file object, not {shown(source)}")
         yield source if source.seekable() else io.BytesIO(source.read())
         return
-    if not isinstance(source, _PATHS):
-        raise TypeError(f"load needs a path or a binary file object, not {shown(source)}")
     mode = os.stat(source).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait for a writer
         raise ValueError(f"cannot load {name}: it is not a regular file")
@@ -197,7 +198,7 @@ def _readable(source: Target, name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def atomic_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` only if the block succeeds.
 
     Parameters
@@ -236,7 +237,7 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         raise
 
 
-def check_writable(path: str | PathLike[str]) -> None:
+def check_writable(path: Path) -> None:
     """Raise the error that `atomic_file` would raise for a path, before there is anything to write.
 
     Parameters
@@ -259,7 +260,7 @@ def check_writable(path: str | PathLike[str]) -> None:
     os.unlink(temporary)
 
 
-def _open_beside(path: str | PathLike[str]) -> tuple[str, str, int]:
+def _open_beside(path: Path) -> tuple[str, str, int]:
     """Open a temporary file in the folder of the path; return the final name, the temporary one and the descriptor."""
     name = os.fsdecode(path)
     target = os.path.realpath(name)

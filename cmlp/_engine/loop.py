@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ class Rules(Protocol):
         Whether an epoch that fails is taken back.
     """
 
-    restores: bool
+    restores: ClassVar[bool]
 
     def visits(self) -> NDArray[np.int64] | None:
         """Return the order of the next epoch; None: as the samples are."""

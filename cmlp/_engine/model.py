@@ -89,6 +89,17 @@ class Snapshot(NamedTuple):
     n_steps: int
 
 
+class Standing(NamedTuple):
+    """What a training call changes before its first step; see `Model.standing`."""
+
+    optimizer: Optimizer
+    slots: dict[str, NDArray[Any]]
+    memory: dict[str, float]
+    counters: tuple[int, int]
+    generator: Any
+    scale: list[NDArray[Any]]
+
+
 class Model:
     """Program, parameters, optimiser with its state, scale of the inputs, counters and random generator of a network.
 
@@ -216,19 +227,29 @@ class Model:
             array[...] = saved
         self.memory, self.n_steps = dict(snapshot.memory), snapshot.n_steps
 
+    def standing(self) -> Standing:
+        """Return what a training call changes before its first step, for `put_back`."""
+        counters = self.n_steps, self.n_epochs
+        scale = [array.copy() for array in self.scaling.buffers]
+        return Standing(self.optimizer, self.slots, self.memory, counters, self.rng.bit_generator.state, scale)
+
+    def put_back(self, standing: Standing) -> None:
+        """Be what the model was; the steps that were made are not taken back."""
+        self.slots, self.memory = standing.slots, standing.memory
+        self.n_steps, self.n_epochs = standing.counters
+        self.rng.bit_generator.state = standing.generator
+        for array, before in zip(self.scaling.buffers, standing.scale, strict=True):
+            array[...] = before
+        self._take(standing.optimizer)
+
     @contextmanager
-    def unchanged_if_refused(self) -> Iterator[None]:
-        """Take everything but the parameters back if the block, which prepares a training call, raises an error."""
-        kept = self.optimizer, self.slots, self.memory, self.n_steps, self.n_epochs
-        generator, scale = self.rng.bit_generator.state, [array.copy() for array in self.scaling.buffers]
+    def unchanged_if_refused(self) -> Iterator[Standing]:
+        """Put everything back if the block, which prepares a training call, raises an error."""
+        standing = self.standing()
         try:
-            yield
+            yield standing
         except BaseException:
-            optimizer, self.slots, self.memory, self.n_steps, self.n_epochs = kept
-            self._take(optimizer)
-            self.rng.bit_generator.state = generator
-            for array, before in zip(self.scaling.buffers, scale, strict=True):
-                array[...] = before
+            self.put_back(standing)
             raise
 
     def _live(self) -> list[NDArray[Any]]:
@@ -237,7 +258,7 @@ class Model:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
         vectors = {"": self.parameters, **{f"{name}.": vector for name, vector in self.slots.items()}}
-        named = {}
+        named: dict[str, NDArray[Any]] = {}
         for prefix, vector in vectors.items():
             weights, biases = self.views(vector)
             named |= {f"{prefix}weights.{k}": W for k, W in enumerate(weights)}
@@ -312,7 +333,7 @@ class Model:
         self.optimizer = optimizer
         rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
         plain = isinstance(rate, float) and optimizer == SGD(rate) and not self.drops_out
-        self.one_row.rate = rate if plain and self.scaling.missing == "error" else math.nan
+        self.one_row.rate = float(rate) if plain and self.scaling.missing == "error" else math.nan  # type: ignore[arg-type]
 
     def draw_dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""

@@ -72,7 +72,7 @@ def check_header(header: Any) -> dict[str, Any]:
             raise ValueError(f"{key} is out of range")
     if not isinstance(header["metadata"], dict):
         raise ValueError(f"metadata must be a dict, not {shown(header['metadata'])}")
-    return header
+    return dict(header)
 
 
 def check_memory(memory: Any, expected: dict[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -197,7 +197,7 @@ def _batch_size(estimator: Any, n_samples: int) -> int:
 class _Epochs:
     """The rules of the stochastic solvers."""
 
-    restores = False
+    restores: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -8,11 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from core.test_c_interface import predict_in_c
 from helpers.cases import FLOATS, flat, relative_error, samples_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
-from core.test_c_interface import predict_in_c
 
 import cmlp
 from cmlp import SGD, Adam, Dense, Identity, add, chain, concatenate

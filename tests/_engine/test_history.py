@@ -1,0 +1,65 @@
+"""The record of a training run, and how a run can end before its time."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import cmlp
+
+
+def fitted(epochs=3, **settings):
+    net = cmlp.MLP([3, 4, 1], seed=0)
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    return net.fit(X, X[:, 0], epochs=epochs, **settings)
+
+
+def test_its_length_is_the_number_of_epochs():
+    assert len(fitted(4)) == 4
+    assert len(cmlp.History()) == 0
+
+
+def test_entries_by_name():
+    history = fitted(validation=0.2)
+    assert history["loss"] is history.loss
+    assert history["stopped"] == "epochs"
+    with pytest.raises(ValueError, match="did you mean 'validation_loss'"):
+        history["val_loss"]
+
+
+def test_the_repr_is_one_short_line():
+    shown = repr(fitted(2, validation=0.2))
+    assert shown.startswith("History(2 epochs, loss ")
+    assert "validation_loss" in shown
+    assert "stopped='epochs'" in shown
+    assert len(shown) < 120
+    assert repr(fitted(1)).startswith("History(1 epoch, ")
+
+
+def test_to_frame_has_a_row_per_epoch_from_1():
+    history = fitted(3, validation=0.2)
+    frame = history.to_frame()
+    assert frame.index.tolist() == [1, 2, 3]
+    assert frame.index.name == "epoch"
+    assert frame["validation_loss"].tolist() == history.validation_loss
+    assert "objective" not in frame  # empty lists are left out
+    assert len(cmlp.History().to_frame()) == 0
+
+
+def test_to_frame_without_pandas_says_what_to_install(monkeypatch):
+    history = fitted(1)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pandas is needed for History\.to_frame: pip install pandas"):
+        history.to_frame()
+
+
+def test_messages_count_epochs_from_1_as_progress_does(capsys):
+    rates = [0.01, 1e200]
+    net = cmlp.MLP([3, 4, 1], seed=0)
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(cmlp.DivergenceError, match="diverged in epoch 2:") as caught:
+        net.fit(X, X[:, 0], epochs=3, optimizer=cmlp.SGD(rates), progress=True)
+    assert caught.value.epoch == 1  # as an index into the lists
+    assert capsys.readouterr().err.startswith("epoch 1/3")
