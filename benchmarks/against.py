@@ -24,7 +24,9 @@ from typing import Any
 
 from benchmarks import ROOT
 from benchmarks.harness import aligned
-from tools.revision import build_wheel, install, unpack
+
+sys.path.append(str(ROOT / "tools"))
+from revision import build_wheel, install, unpack
 
 QUESTIONS = (  # but roofline, whose contestants are those of per_sample and mini_batch
     "headline",
