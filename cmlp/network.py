@@ -12,7 +12,7 @@ from cmlp import training
 from cmlp._base.checks import check_count, check_name, finite_array, numeric_array, shown
 from cmlp._core import ALIGN, ROWS_AT_ONCE, OneRow, embed
 from cmlp._engine.passes import REDUCTIONS, available_processors, check_threads
-from cmlp._engine.program import DENSE, Lowering, biases_view, weights_view
+from cmlp._engine.program import DENSE, Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
@@ -168,8 +168,8 @@ class Network:
         self._rng = np.random.default_rng(seed)
         self._scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
         self._program = Lowering(layers, self.n_inputs, loss, self.dtype).program()
-        self._operations = self._program.operations
-        self._drops_out = bool(self._operations["dropout"].any())
+        self._operations = fields_of(self._program.operations)
+        self._drops_out = any(op["dropout"] for op in self._operations)
         self._parameters = self._new_parameters()
         buffers = self._scaling.buffers if standardize else None
         self._one_row = OneRow(self._program, self._parameters, self._new_workspace(1), buffers)
@@ -190,7 +190,7 @@ class Network:
 
     def _views(self, parameters: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout."""
-        dense = self._operations[self._operations["kind"] == DENSE]
+        dense = [op for op in self._operations if op["kind"] == DENSE]
         return tuple(weights_view(op, parameters) for op in dense), tuple(biases_view(op, parameters) for op in dense)
 
     def _initialise(self) -> None:
@@ -411,7 +411,7 @@ class Network:
         X = self._check_row(x)[None] if single else self._check_inputs(x, "x")
         buffer = np.zeros((len(X), self._program.n_activations), self.dtype)
         self._program.forward(self._parameters, X, buffer)
-        shown_operations = self._operations[self._operations["dropout"] == 0]
+        shown_operations = (op for op in self._operations if not op["dropout"])
         slices = dict.fromkeys((op["out"], op["n_out"]) for op in shown_operations)  # each once: sums add in place
         values = [X, *(buffer[:, at : at + n].copy() for at, n in slices)]
         return [a[0] for a in values] if single else values
@@ -454,14 +454,14 @@ class Network:
         shape = (len(samples.X), self._program.n_activations)
         values, errors = np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
         gradient, loss = self._gradient(samples, scale, values, errors)
-        dense = self._operations[self._operations["kind"] == DENSE]
+        dense = [op for op in self._operations if op["kind"] == DENSE]
         dW, db = self._views(gradient)
         return Gradients(
             weights=[W.copy() for W in dW],
             biases=[None if b is None else b.copy() for b in db],
-            deltas=[errors[:, op["z"] :][:, : op["n_out"]].copy() for op in dense],
-            net_inputs=[values[:, op["z"] :][:, : op["n_out"]].copy() for op in dense],
-            activations=[values[:, op["out"] :][:, : op["n_out"]].copy() for op in dense],
+            deltas=[errors[:, op["z"] : op["z"] + op["n_out"]].copy() for op in dense],
+            net_inputs=[values[:, op["z"] : op["z"] + op["n_out"]].copy() for op in dense],
+            activations=[values[:, op["out"] : op["out"] + op["n_out"]].copy() for op in dense],
             loss=loss,
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import check_count, check_name, check_number
-from cmlp._core import MOST_THREADS, UPDATE, first_nonfinite, is_plain
+from cmlp._core import MOST_THREADS, UPDATE, first_nonfinite, is_plain, record
 from cmlp.averaging import EMA, SWA
 from cmlp.data.samples import Samples
 from cmlp.losses import loss_name
@@ -66,33 +66,6 @@ class Failure(NamedTuple):
     layer: int | None
 
 
-# An update that does nothing but what is asked for; in the order of UPDATE.
-_DEFAULTS = dict.fromkeys(UPDATE.names or (), 0) | {
-    "batch_size": 1,
-    "mean": True,
-    "loss_scale": 1.0,
-    "average_decay": -1.0,  # none
-    **dict.fromkeys(("clip_delta", "clip_value", "clip_norm", "max_norm"), math.inf),
-}
-
-
-def update_record(*, dropout_seed: int | None = None, average_decay: float | None = None, **settings: Any) -> Any:
-    """Return a record of `UPDATE` with these fields, the others such that they do nothing.
-
-    Examples
-    --------
-    >>> update_record(batch_size=3)["clip_delta"].item()
-    inf
-    """
-    if dropout_seed is not None:
-        settings |= {"dropout": True, "seed": dropout_seed}
-    if average_decay is not None:
-        settings["average_decay"] = average_decay
-    if unknown := settings.keys() - _DEFAULTS:
-        raise TypeError(f"unknown fields of an update: {', '.join(sorted(unknown))}")
-    return np.array(tuple((_DEFAULTS | settings).values()), UPDATE)
-
-
 def make_update(
     optimizer: Optimizer,
     n_samples: int,
@@ -105,10 +78,6 @@ def make_update(
     **settings: Any,
 ) -> NDArray[Any]:
     """Check the settings of an update and return its record for the core; `settings`: further fields."""
-
-    def limit(value: float | None, name: str) -> float:
-        return math.inf if value is None else check_number(value, name, above=0)
-
     kind = type(optimizer).__name__
     if isinstance(batch_size, str) and batch_size == "auto":
         batch_size = None if optimizer.full_batch else 1
@@ -116,19 +85,20 @@ def make_update(
     if optimizer.full_batch and batch < n_samples:
         raise ValueError(f"{kind} takes all samples at once: leave batch_size out or give None, not {batch_size}")
     given = {"clip_delta": clip_delta, "clip_value": clip_value, "clip_norm": clip_norm}
-    limits = {name: limit(value, name) for name, value in given.items()}
-    for name, value in limits.items():
-        if optimizer.searches and value != math.inf:
+    limits = {name: check_number(value, name, above=0) for name, value in given.items() if value is not None}
+    for name in limits:
+        if optimizer.searches:
             raise ValueError(f"{name} does not go with {kind}: its search needs the objective's own gradient")
     if optimizer.searches and dropout_seed is not None:
         raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
-    update: NDArray[Any] = update_record(
+    return record(
+        UPDATE,
         batch_size=min(batch, n_samples),
         mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
-        dropout_seed=dropout_seed,
+        dropout=dropout_seed is not None,
+        seed=dropout_seed,
         **{**limits, **optimizer.settings, **settings},
     )
-    return update
 
 
 def check_threads(n_threads: int | str) -> int | None:
@@ -172,17 +142,18 @@ class Run:
         self.network = network
         self.samples = samples
         self.update = update
+        self._batch_size = int(update["batch_size"])
         # with averaging the network's parameters are the average, and these are what the steps change
         self._trained = network._state.get("iterate", network._parameters)
-        self._threads = Crossover(n_threads, int(update["batch_size"]))
-        self._workspace = network._new_workspace(int(update["batch_size"]), self._threads.most)
+        self._threads = Crossover(n_threads, self._batch_size)
+        self._workspace = network._new_workspace(self._batch_size, self._threads.most)
         self._gradient = None if is_plain(update) else network._new_parameters()
         self._saved: list[NDArray[Any]] = []
         self._saved_steps, self._saved_memory = 0, dict(network._memory)
 
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
-        network, batch = self.network, int(self.update["batch_size"])
+        network, batch = self.network, self._batch_size
         averaging = network.optimizer.averaging
         if averaging is not None and network.n_steps == 0:
             self._trained[...] = network._parameters
