@@ -22,9 +22,9 @@ from kernels cimport (
     CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
     CMLP_MOST_THREADS, CMLP_N_SLOTS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
     cmlp_activation_names, cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels,
-    cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_fields, cmlp_rule_names, cmlp_run_team, cmlp_slot_names, cmlp_step, cmlp_table,
-    cmlp_update, cmlp_update_fields, cmlp_vectors, cmlp_wait_for_team,
+    cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults,
+    cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rule_names, cmlp_run_team, cmlp_slot_names, cmlp_step, cmlp_table,
+    cmlp_update, cmlp_update_defaults, cmlp_update_fields, cmlp_vectors, cmlp_wait_for_team,
 )
 
 cnp.import_array()
@@ -117,22 +117,18 @@ cdef class Program:
     cdef Code code
 
     def __cinit__(self, operations, network):
-        cdef cnp.ndarray copy = records_of(operations, OPERATION, 1).copy()
-        cdef cnp.ndarray record = records_of(network, NETWORK, 0)
-        if not len(copy):
+        cdef cnp.ndarray given = records_of(operations, OPERATION, 1), record = records_of(network, NETWORK, 0)
+        if not len(given):
             raise ValueError("a program needs at least one operation")
-        copy.flags.writeable = False
-        self.operations = copy
-        self.code.ops, self.code.n_ops = <const cmlp_op *> cnp.PyArray_DATA(copy), <int> len(copy)
+        self.operations = np.frombuffer(given.tobytes(), OPERATION)
+        self.code.ops = <const cmlp_op *> cnp.PyArray_DATA(self.operations)
+        self.code.n_ops = <int> len(given)
         self.code.net = (<cmlp_net *> cnp.PyArray_DATA(record))[0]
 
     @property
     def network(self):
         """The record of NETWORK, read-only."""
-        cdef cnp.ndarray record = np.empty((), NETWORK)
-        (<cmlp_net *> cnp.PyArray_DATA(record))[0] = self.code.net
-        record.flags.writeable = False
-        return record
+        return np.ndarray((), NETWORK, (<const char *> &self.code.net)[:sizeof(cmlp_net)])
 
     @property
     def n_outputs(self):
@@ -211,6 +207,7 @@ cdef class Program:
         cdef double[::1] last_loss = buffers.last_loss
         cdef cmlp_update u = update_of(update)
         cdef bint plain = updates_plainly(&u)
+        cdef int thread
         cdef Rates gammas = Rates(&rates[0], rates.shape[0], first_step)
         cdef double losses[CMLP_MOST_THREADS * CMLP_ROWS_AT_ONCE]
         cdef Samples s
@@ -237,7 +234,9 @@ cdef class Program:
             else:
                 cmlp_run_team(n_threads, train_in_batches, &job)
         last_loss[0] = job.last_loss
-        return job.result.loss, job.result.n_clipped + sum(job.n_clipped), job.result.bad
+        for thread in range(n_threads):
+            job.result.n_clipped += job.n_clipped[thread]
+        return job.result.loss, job.result.n_clipped, job.result.bad
 
     def gradients(self, floating[::1] params, samples, double scale, floating[::1] gradient,
                   floating[::1] workspace, floating[:, ::1] activations=None, floating[:, ::1] errors=None):

@@ -18,20 +18,56 @@ LAYOUTS = ids_of(cmlp_layout_names)
 INPUT_GRADIENTS = ids_of(cmlp_input_gradient_names)
 
 
-cdef object dtype_of(const cmlp_field *fields):
-    names, formats, offsets = [], [], []
+cdef list _layouts = []  # a dtype, the bytes of its defaults, and {name: (first letter of its type, offset)}
+
+
+cdef object dtype_of(const cmlp_field *fields, const void *defaults):
+    """The dtype of a C struct."""
+    formats, places = [], {}
     while fields.name != NULL:
-        names.append(fields.name.decode())
         formats.append(fields.type.decode())
-        offsets.append(fields.offset)
+        places[fields.name.decode()] = fields.type[0], fields.offset
         fields += 1
-    layout = {"names": names, "formats": formats, "offsets": offsets, "itemsize": fields.offset}
-    return np.dtype(layout, align=True)
+    layout = {"names": [*places], "formats": formats, "offsets": [offset for _, offset in places.values()]}
+    dtype = np.dtype({**layout, "itemsize": fields.offset}, align=True)
+    _layouts.append((dtype, (<const char *> defaults)[:fields.offset], places))
+    return dtype
 
 
-OPERATION = dtype_of(cmlp_op_fields)
-NETWORK = dtype_of(cmlp_net_fields)
-UPDATE = dtype_of(cmlp_update_fields)
+OPERATION = dtype_of(cmlp_op_fields, &cmlp_op_defaults)
+NETWORK = dtype_of(cmlp_net_fields, &cmlp_net_defaults)
+UPDATE = dtype_of(cmlp_update_fields, &cmlp_update_defaults)
+
+
+def record(dtype, **fields):
+    """One record of OPERATION, NETWORK or UPDATE, an array of no dimensions.
+
+    Fields that are not given, or are None, have the default of structs.h: nothing.
+    """
+    cdef char type
+    cdef char *at
+    for known, defaults, places in _layouts:  # a dict would hash the dtype, field by field
+        if known is dtype:
+            break
+    else:
+        raise TypeError(f"expected OPERATION, NETWORK or UPDATE, not {dtype}")
+    made = np.ndarray((), dtype, bytearray(defaults))
+    for name, value in fields.items():
+        if name not in places:
+            raise TypeError(f"unknown field {name!r}: expected one of {', '.join(places)}")
+        if value is None:
+            continue
+        type, offset = places[name]
+        at = cnp.PyArray_BYTES(made) + <ptrdiff_t> offset
+        if type == b"f":
+            (<double *> at)[0] = value
+        elif type == b"i":
+            (<int *> at)[0] = value
+        elif type == b"u":
+            (<uint64_t *> at)[0] = value
+        else:
+            (<ptrdiff_t *> at)[0] = value
+    return made
 
 
 cdef cnp.ndarray records_of(object values, object dtype, int ndim):

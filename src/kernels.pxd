@@ -92,6 +92,9 @@ cdef extern from "kernels/tables.h" nogil:
     const cmlp_field *cmlp_op_fields
     const cmlp_field *cmlp_net_fields
     const cmlp_field *cmlp_update_fields
+    const cmlp_op cmlp_op_defaults
+    const cmlp_net cmlp_net_defaults
+    const cmlp_update cmlp_update_defaults
 
 cdef extern from "kernels/threads.h" nogil:
     enum: CMLP_MOST_THREADS

@@ -14,11 +14,12 @@ field of an operation (a record of `OPERATION`) means.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import ALIGN, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program
+from cmlp._core import ALIGN, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 DENSE, ACTIVATION, ADD = (KINDS[name] for name in ("dense", "activation", "add"))
 ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
 NOT_WANTED, ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("not_wanted", "assign", "accumulate"))
-_NO_PLACES = dict.fromkeys(("weights", "biases", "nonzero_in", "nonzero_out"), -1)
-_NO_OPERATION = dict.fromkeys(OPERATION.names or (), 0) | _NO_PLACES
+_DEFAULTS = dict(zip(OPERATION.names or (), record(OPERATION).item(), strict=True))
 
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
 _LEAST_TO_SKIP_ZEROS = 1024
@@ -44,17 +44,23 @@ class Slice(NamedTuple):
     size: int
 
 
-def weights_view(op: Any, parameters: NDArray[Any]) -> NDArray[Any]:
+def fields_of(operations: NDArray[np.void]) -> list[dict[str, Any]]:
+    """Return the fields of every operation as plain numbers, which Python reads faster than records."""
+    return [dict(zip(OPERATION.names or (), row, strict=True)) for row in operations.tolist()]
+
+
+def weights_view(op: Mapping[str, Any], parameters: NDArray[Any]) -> NDArray[Any]:
     """Return W (n_in, n_out) of a dense operation as a live view of the parameter vector, whatever the layout."""
-    by_rows = op["layout"] == ROWS
+    start, ld, by_rows = op["weights"], op["ld"], op["layout"] == ROWS
     rows, width = (op["n_in"], op["n_out"]) if by_rows else (op["n_out"], op["n_in"])
-    block = parameters[op["weights"] :][: rows * op["ld"]].reshape(rows, op["ld"])[:, :width]
+    block = parameters[start : start + rows * ld].reshape(rows, ld)[:, :width]
     return block if by_rows else block.T
 
 
-def biases_view(op: Any, parameters: NDArray[Any]) -> NDArray[Any] | None:
+def biases_view(op: Mapping[str, Any], parameters: NDArray[Any]) -> NDArray[Any] | None:
     """Return b (n_out,) of a dense operation as a live view of the parameter vector, or None."""
-    return None if op["biases"] < 0 else parameters[op["biases"] :][: op["n_out"]]
+    start = op["biases"]
+    return None if start < 0 else parameters[start : start + op["n_out"]]
 
 
 class Lowering:
@@ -89,20 +95,22 @@ class Lowering:
 
     def program(self) -> Program:
         """Return the compiled program."""
-        network = np.zeros((), NETWORK)
-        network["n_inputs"] = self.n_inputs
-        network["n_outputs"] = self.output.size
-        network["n_activations"] = self._padded(self.n_activations) + self.lanes  # vector loads may run past a slice
-        network["n_parameters"] = self.n_parameters
-        network["n_deltas"] = self.n_deltas
-        network["width"] = self._padded(max(op["n_out"] for op in self.operations))
-        network["x_stride"] = self._padded(self.n_inputs)
-        network["output"] = self.output.offset
-        network["loss"], network["loss_parameter"] = self.loss, self.loss_parameter
-        network["fused"] = self.operations[-1]["fused"]
-        network["in_blocks"] = self._profits_from_blocks()
-        operations = np.array([tuple(op.values()) for op in self.operations], OPERATION)
-        return Program(operations, network)
+        network = record(
+            NETWORK,
+            n_inputs=self.n_inputs,
+            n_outputs=self.output.size,
+            n_activations=self._padded(self.n_activations) + self.lanes,  # vector loads may run past a slice
+            n_parameters=self.n_parameters,
+            n_deltas=self.n_deltas,
+            width=self._padded(max(op["n_out"] for op in self.operations)),
+            x_stride=self._padded(self.n_inputs),
+            output=self.output.offset,
+            loss_parameter=self.loss_parameter,
+            loss=self.loss,
+            fused=self.operations[-1]["fused"],
+            in_blocks=self._profits_from_blocks(),
+        )
+        return Program(np.array([tuple(op.values()) for op in self.operations], OPERATION), network)
 
     def _profits_from_blocks(self) -> bool:
         """Whether plain SGD should take the samples in blocks (src/kernels/block.h): unless W_1 is tiny."""
@@ -113,7 +121,7 @@ class Lowering:
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""
         shape = {"kind": kind, "source": source.offset, "n_in": source.size, "n_out": n_out}
-        self.operations.append({**_NO_OPERATION, **shape, **fields})
+        self.operations.append({**_DEFAULTS, **shape, **fields})
 
     def _padded(self, n: int) -> int:
         return -(-n // self.lanes) * self.lanes

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cmlp._base.checks import check_count, check_name, check_number
-from cmlp._core import UPDATE
+from cmlp._core import UPDATE, record
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from cmlp.optimizers import Optimizer
 
 REDUCTIONS = ("mean", "sum")
-
-# An update that does nothing but what is asked for, in the order of UPDATE.
-_NOTHING = dict.fromkeys(UPDATE.names or (), 0) | {
-    "batch_size": 1,
-    "mean": True,
-    "loss_scale": 1.0,
-    "average_decay": -1.0,  # none
-    **dict.fromkeys(("clip_delta", "clip_value", "clip_norm", "max_norm"), math.inf),
-}
 
 
 def make_update(
@@ -55,23 +44,10 @@ def make_update(
         raise ValueError(f"{next(iter(limits))} does not go with {kind}: its search needs the objective's own gradient")
     if optimizer.searches and drops_out:
         raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
-    asked = {**limits, **optimizer.settings, **settings}
-    return update_record(
+    return record(
+        UPDATE,
         batch_size=min(batch, n_samples),
         mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
         dropout=drops_out,
-        **{name: value for name, value in asked.items() if value is not None},
+        **{**limits, **optimizer.settings, **settings},
     )
-
-
-def update_record(**settings: Any) -> NDArray[np.void]:
-    """Return a record of `cmlp._core.UPDATE` with these fields, the others such that they do nothing.
-
-    Examples
-    --------
-    >>> update_record(batch_size=3)["clip_delta"].item()
-    inf
-    """
-    if unknown := settings.keys() - _NOTHING.keys():
-        raise TypeError(f"unknown fields of an update: {', '.join(sorted(unknown))}")
-    return np.array(tuple((_NOTHING | settings).values()), UPDATE)

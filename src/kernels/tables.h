@@ -29,12 +29,19 @@ typedef struct {
 #define CMLP_TYPE_ptrdiff_t "p"
 #define CMLP_TYPE_uint64_t "u8"
 #define CMLP_TYPE_double "f8"
+#define CMLP_FIELD(type, name, struct) {#name, CMLP_TYPE_##type, offsetof(struct, name)},
+#define CMLP_DEFAULT(type, name, nothing) .name = nothing,
 
-#define CMLP_OP_FIELD(type, name) {#name, CMLP_TYPE_##type, offsetof(cmlp_op, name)},
-#define CMLP_NET_FIELD(type, name) {#name, CMLP_TYPE_##type, offsetof(cmlp_net, name)},
-#define CMLP_UPDATE_FIELD(type, name) {#name, CMLP_TYPE_##type, offsetof(cmlp_update, name)},
+#define CMLP_OP_FIELD(type, name, nothing) CMLP_FIELD(type, name, cmlp_op)
 static const cmlp_field cmlp_op_fields[] = {CMLP_OP_FIELDS(CMLP_OP_FIELD){NULL, NULL, sizeof(cmlp_op)}};
+static const cmlp_op cmlp_op_defaults = {CMLP_OP_FIELDS(CMLP_DEFAULT)};
+
+#define CMLP_NET_FIELD(type, name, nothing) CMLP_FIELD(type, name, cmlp_net)
 static const cmlp_field cmlp_net_fields[] = {CMLP_NET_FIELDS(CMLP_NET_FIELD){NULL, NULL, sizeof(cmlp_net)}};
+static const cmlp_net cmlp_net_defaults = {CMLP_NET_FIELDS(CMLP_DEFAULT)};
+
+#define CMLP_UPDATE_FIELD(type, name, nothing) CMLP_FIELD(type, name, cmlp_update)
 static const cmlp_field cmlp_update_fields[] = {CMLP_UPDATE_FIELDS(CMLP_UPDATE_FIELD){NULL, NULL, sizeof(cmlp_update)}};
+static const cmlp_update cmlp_update_defaults = {CMLP_UPDATE_FIELDS(CMLP_DEFAULT)};
 
 #endif

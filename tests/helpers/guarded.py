@@ -22,7 +22,6 @@ import cmlp.network
 from cmlp import _core
 from cmlp._engine.passes import Buffers
 from cmlp._engine.program import DENSE
-from cmlp._engine.update import update_record
 from cmlp.activations import ACTIVATIONS
 from cmlp.data.samples import Samples
 from cmlp.losses import LOSSES
@@ -85,7 +84,7 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     order = guard.copy(np.arange(M)[::-1].copy()) if ordered else None
     weights = guard.copy(np.linspace(0.5, 1, M)) if weighted else None
     rates = guard.copy(np.full(-(-M // batch_size), 0.01))
-    update = update_record(batch_size=batch_size, **settings)
+    update = _core.record(_core.UPDATE, batch_size=batch_size, **settings)
     samples = Samples(X, Y, labels, weights)
     gradient = None if _core.is_plain(update) else guard.zeros(program.n_parameters, dtype)
     state = {name: guard.zeros(program.n_parameters, dtype) for name in slots}
@@ -201,7 +200,7 @@ def compositions(guard, dtype):
 def regularisers(guard, dtype):
     """Dropout everywhere, l1, max_norm and an average, in both layouts; inputs that are standardised."""
     rng = np.random.default_rng(0)
-    everything = {"l1": 0.01, "max_norm": 0.5, "average_decay": 0.9, "dropout_seed": 1}
+    everything = {"l1": 0.01, "max_norm": 0.5, "average_decay": 0.9, "dropout": True, "seed": 1}
     for layout, n in itertools.product(LAYOUTS.values(), range(1, 41)):
         LayoutLowering.layout = layout
         drop = cmlp.Dropout(0.3)
