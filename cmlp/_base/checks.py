@@ -88,26 +88,24 @@ def check_number(
     Traceback (most recent call last):
     ValueError: learning_rate must be a finite number with 0 < learning_rate, not -1 (int)
     """
-    lower = f"{minimum} <= " if minimum is not None else f"{above} < " if above is not None else ""
-    upper = f" < {below}" if below is not None else ""
-    bounds = f" with {lower}{what}{upper}" if lower or upper else ""
-    wanted = f"{what} must be a finite number{bounds}, not {shown(value)}"
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(wanted)
+    given = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    is_number = type(given) is float or (isinstance(given, Real) and not isinstance(given, bool))
     try:
-        number = float(value)
+        number = float(given) if is_number else math.nan  # type: ignore[arg-type]
     except OverflowError:  # an int beyond the largest float
         number = math.inf
     if (
-        not math.isfinite(number)
-        or (minimum is not None and number < minimum)
-        or (above is not None and number <= above)
-        or (below is not None and number >= below)
+        math.isfinite(number)
+        and (minimum is None or number >= minimum)
+        and (above is None or number > above)
+        and (below is None or number < below)
     ):
-        raise ValueError(wanted)
-    return number
+        return number
+    lower = f"{minimum} <= " if minimum is not None else f"{above} < " if above is not None else ""
+    upper = f" < {below}" if below is not None else ""
+    bounds = f" with {lower}{what}{upper}" if lower or upper else ""
+    error = ValueError if is_number else TypeError
+    raise error(f"{what} must be a finite number{bounds}, not {shown(value)}")
 
 
 def check_count(value: object, what: str, minimum: int = 1) -> int:
@@ -117,12 +115,11 @@ def check_count(value: object, what: str, minimum: int = 1) -> int:
     Traceback (most recent call last):
     ValueError: n_in must be an integer >= 1, not -3 (int)
     """
-    wanted = f"{what} must be an integer >= {minimum}, not {shown(value)}"
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(wanted)
-    if value < minimum:
-        raise ValueError(wanted)
-    return int(value)
+    is_whole = type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+    if is_whole and value >= minimum:  # type: ignore[operator]
+        return int(value)  # type: ignore[call-overload,no-any-return]
+    error = ValueError if is_whole else TypeError
+    raise error(f"{what} must be an integer >= {minimum}, not {shown(value)}")
 
 
 def numeric_array(value: ArrayLike, name: str) -> NDArray[Any]:

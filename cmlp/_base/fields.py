@@ -119,10 +119,11 @@ class Declared:
 
     def __post_init__(self) -> None:
         """Check every field, and then what holds between them."""
-        for field in dataclasses.fields(self):
-            check, value = field.metadata.get("check"), getattr(self, field.name)
-            if check is not None and not (value is None and field.default is None):
-                self._store(**{field.name: check(value, field.name)})
+        kind: Any = type(self)
+        for name, check, may_be_none in _checks(kind):
+            value = getattr(self, name)
+            if value is not None or not may_be_none:
+                object.__setattr__(self, name, check(value, name))
         self._check()
 
     def __repr__(self) -> str:
@@ -221,6 +222,13 @@ def from_config(family: type[Family], config: Any, depth: int = 0) -> Family:
         return kind(**given)
     except TypeError as error:
         raise ValueError(f"malformed {noun} {shown(config)}: {error}") from error
+
+
+@cache
+def _checks(kind: Any) -> list[tuple[str, Check, bool]]:
+    """Return a class's checked fields: name, check, and whether None is the default."""
+    found = ((f, f.metadata.get("check")) for f in dataclasses.fields(kind))
+    return [(f.name, check, f.default is None) for f, check in found if check is not None]
 
 
 def _nested(kind: type[Any]) -> list[tuple[str, type[Declared]]]:
