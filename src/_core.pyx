@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -23,7 +24,7 @@ from kernels cimport (
     CMLP_MOST_THREADS, CMLP_N_SLOTS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
     cmlp_activation_names, cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels,
     cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults,
-    cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rule_names, cmlp_run_team, cmlp_slot_names, cmlp_step, cmlp_table,
+    cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team, cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target,
     cmlp_update, cmlp_update_defaults, cmlp_update_fields, cmlp_vectors, cmlp_wait_for_team,
 )
 
@@ -85,7 +86,7 @@ def activate(int activation, double alpha, const floating[::1] z, floating[::1] 
     """a = f(z); both arrays must end with ALIGN bytes of padding behind the len(a) elements computed."""
     cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
     with nogil:
-        k.activate(activation, a.shape[0], alpha, &z[0], &a[0])
+        k.activate_slice(activation, a.shape[0], alpha, &z[0], &a[0])
 
 
 def standardize(const floating[:, ::1] X, const floating[::1] mean, const floating[::1] scale, floating[:, ::1] out):
@@ -99,6 +100,7 @@ def standardize(const floating[:, ::1] X, const floating[::1] mean, const floati
 
 include "structs.pxi"
 include "per_sample.pxi"
+include "steps.pxi"
 include "batches.pxi"
 include "border.pxi"
 
@@ -220,17 +222,17 @@ cdef class Program:
             expect("rates", rates.shape[0], (s.n + u.batch_size - 1) // u.batch_size)
         memset(&job, 0, sizeof(Job))
         job.rows_at_once = min(u.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
-        keep_too = set_vectors(&job.v, &code.net, params, buffers)
+        keep_too = set_vectors(&job.vectors, &code.net, params, buffers)
         w = workspace_in(&code, workspace, job.rows_at_once, n_threads)
-        if job.v.gradient == NULL and not plain:
+        if job.vectors.gradient == NULL and not plain:
             raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
         job.p, job.s, job.u, job.rates, job.w = &code, &s, &u, &gammas, &w
         job.losses, job.scale, job.last_loss, job.result.bad = losses, 1.0, last_loss[0], -1
         with nogil:
             if plain and code.net.in_blocks:
-                train_in_blocks(&code, job.v.params, &s, &gammas, &u, &w, &job.result)
+                train_in_blocks(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
             elif plain:
-                train_plainly(&code, job.v.params, &s, &gammas, &u, &w, &job.result)
+                train_plainly(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
             else:
                 cmlp_run_team(n_threads, train_in_batches, &job)
         last_loss[0] = job.last_loss
@@ -249,6 +251,7 @@ cdef class Program:
         cdef const floating[:, ::1] X = samples.X
         cdef ptrdiff_t c, n_clipped = 0
         cdef double loss = 0.0
+        cdef cmlp_target to = cmlp_target(NULL, scale, INFINITY)
         cdef Samples s
         cdef Workspace w
         keep = set_samples(&s, &code.net, X, samples)
@@ -258,12 +261,12 @@ cdef class Program:
         if activations is not None:
             expect_rows("activations", activations.shape[0], activations.shape[1], s.n, code.net.n_activations)
             expect_rows("errors", errors.shape[0], errors.shape[1], s.n, code.net.n_activations)
+        to.values = &gradient[0]
         with nogil:
             for c in range(s.n):
                 if activations is not None:
                     w.activations, w.errors = <char *> &activations[c, 0], <char *> &errors[c, 0]
-                loss += weight_of(&s, c) * learn(&code, &params[0], &gradient[0], scale, INFINITY, &s, c, &w,
-                                                 &n_clipped)
+                loss += weight_of(&s, c) * learn(&code, &params[0], &to, &s, c, &w, &n_clipped)
         return loss
 
     def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
@@ -281,7 +284,7 @@ cdef class Program:
         w = workspace_in(&code, workspace, min(s.n, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE), n_threads)
         memset(&job, 0, sizeof(Job))
         job.p, job.s, job.w = &code, &s, &w
-        job.v.params, job.out = <char *> &params[0], <char *> &out[0, 0]
+        job.vectors.params, job.out = <char *> &params[0], <char *> &out[0, 0]
         with nogil:
             cmlp_run_team(n_threads, predict_rows, &job)
 
@@ -303,22 +306,22 @@ cdef class Program:
         """
         cdef Code code = self.at_work(sizeof(floating))
         cdef const floating[:, ::1] X = samples.X
-        cdef ptrdiff_t c, r, n = code.net.n_outputs, row = code.net.n_activations * sizeof(floating)
+        cdef ptrdiff_t c, at
         cdef double loss = 0.0, correct = 0.0
         cdef Samples s
         cdef Workspace w
-        cdef char *activations
+        cdef cmlp_rows rows
         keep = set_samples(&s, &code.net, X, samples)
         expect("params", params.shape[0], code.net.n_parameters)
         w = workspace_in(&code, workspace, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
             for c in range(s.n):
-                r = c % CMLP_ROWS_AT_ONCE
-                if r == 0:
-                    forward_rows(&code, &params[0], &s, c, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c), &w, NULL)
-                activations = w.activations + r * row
-                loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, activations, w.errors + r * row)
-                if is_right(&code, &s, c, (<const floating *> activations) + code.net.output):
+                if c % CMLP_ROWS_AT_ONCE == 0:
+                    rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c))
+                    forward_rows(&code, &params[0], &s, c, &rows, NULL)
+                at = c % CMLP_ROWS_AT_ONCE * rows.stride * code.size
+                loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, rows.activations + at, rows.errors + at)
+                if is_right(&code, &s, c, (<const floating *> (rows.activations + at)) + code.net.output):
                     correct += weight_of(&s, c)
         return loss, correct
 

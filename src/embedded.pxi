@@ -28,15 +28,11 @@ cdef void embedded_predict(const cmlp_network *network, const void *x, void *y) 
 cdef double embedded_learn(const cmlp_network *network, const void *x, const void *y, int64_t label, double rate,
                            double clip_delta) noexcept nogil:
     cdef const Embedded *e = <const Embedded *> network
+    cdef cmlp_target to
     cdef ptrdiff_t n_clipped = 0
-    cdef Samples s
-    memset(&s, 0, sizeof(Samples))
-    s.X = <const char *> embedded_input(e, x)
-    s.Y = <const char *> y
-    s.n = 1
-    if y == NULL:
-        s.labels = &label
-    return learn(&e.code, e.params, e.params, -rate, clip_delta, &s, 0, &e.w, &n_clipped)
+    cdef Samples s = sample_of(embedded_input(e, x), y, &label)
+    to.values, to.scale, to.clip_delta = e.params, -rate, clip_delta
+    return learn(&e.code, e.params, &to, &s, 0, &e.w, &n_clipped)
 
 
 cdef void free_embedded(object capsule) noexcept:

@@ -41,29 +41,38 @@ cdef extern from "kernels/kernels.h" nogil:
         char *average
         char *slots[CMLP_N_SLOTS]
 
+    ctypedef struct cmlp_target:
+        void *values
+        double scale, clip_delta
+
+    ctypedef struct cmlp_rows:
+        ptrdiff_t n, x_stride, stride, deltas_stride
+        char *x
+        char *activations
+        char *errors
+        char *deltas
+
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
-        ptrdiff_t (*backward)(const cmlp_op *, const void *, void *, double, double, const void *, const void *,
-                              void *, void *) noexcept nogil
-        double (*loss)(int, double, int, ptrdiff_t, const void *, const void *, const void *, int64_t, double,
+        ptrdiff_t (*backward)(const cmlp_op *, const void *, const cmlp_target *, const void *, const void *, void *,
+                              void *) noexcept nogil
+        double (*loss)(const cmlp_net *, const void *, const void *, const void *, int64_t, double,
                        void *) noexcept nogil
-        void (*activate)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
-        void (*clip)(ptrdiff_t, void *, double) noexcept nogil
-        double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
-        void (*prepare_step)(cmlp_step *, ptrdiff_t) noexcept nogil
-        void (*step)(const cmlp_step *, const cmlp_vectors *, ptrdiff_t, ptrdiff_t) noexcept nogil
-        ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
+        void (*activate_slice)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         void (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
                            void *) noexcept nogil
         void (*block_forward)(const cmlp_op *, int, const void *, const void *, const void *, void *) noexcept nogil
-        ptrdiff_t (*block_backward)(const cmlp_op *, int, double, double, const void *, void *, void *,
+        ptrdiff_t (*block_backward)(const cmlp_op *, int, const cmlp_target *, const void *, void *, void *,
                                     void *) noexcept nogil
-        void (*batch_forward)(const cmlp_op *, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
-                              ptrdiff_t) noexcept nogil
-        ptrdiff_t (*batch_errors)(const cmlp_op *, const void *, double, double, ptrdiff_t, const void *, void *,
-                                  ptrdiff_t, void *, ptrdiff_t, void *) noexcept nogil
-        void (*batch_gradient)(const cmlp_op *, void *, ptrdiff_t, const void *, ptrdiff_t, const void *, ptrdiff_t,
-                               const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int) noexcept nogil
+        void (*batch_forward)(const cmlp_op *, const void *, const cmlp_rows *) noexcept nogil
+        ptrdiff_t (*batch_errors)(const cmlp_op *, const void *, const cmlp_target *, const cmlp_rows *,
+                                  void *) noexcept nogil
+        void (*batch_gradient)(const cmlp_op *, void *, const cmlp_rows *, ptrdiff_t, ptrdiff_t, int) noexcept nogil
+        void (*prepare_step)(cmlp_step *, ptrdiff_t) noexcept nogil
+        void (*step)(const cmlp_step *, const cmlp_vectors *, ptrdiff_t, ptrdiff_t) noexcept nogil
+        void (*clip)(ptrdiff_t, void *, double) noexcept nogil
+        double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
+        ptrdiff_t (*first_nonfinite)(ptrdiff_t, const void *) noexcept nogil
         void (*add_signs)(ptrdiff_t, void *, const void *, double) noexcept nogil
         void (*limit_norms)(const cmlp_op *, void *, double, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil

@@ -1,6 +1,15 @@
 # Prediction and learning of one sample a call, from Python.
 
 
+# A target that `learn` was given: where it lies, or a class.
+cdef struct Target:
+    const char *y  # NULL: the class `label`
+    int64_t label
+    double as_double
+    float as_float
+
+
+@cython.final
 cdef class OneRow:
     """Predicts and learns one sample per call, with the least that a call from Python can cost.
 
@@ -14,7 +23,8 @@ cdef class OneRow:
     n_steps : int
         Steps made with the present optimiser, here and elsewhere: `learn` counts its own.
     """
-    cdef object program, parameters, workspace, scaling  # what the pointers below point into
+    cdef object keeps  # what the pointers below point into
+    cdef object scaling
     cdef object before  # the scaling before a step that may fail
     cdef Code code
     cdef void *params
@@ -31,23 +41,20 @@ cdef class OneRow:
 
     def __init__(self, Program program, cnp.ndarray params, cnp.ndarray workspace, scaling=None):
         """scaling: the live arrays of a cmlp._engine.scaling.Scaling that standardises, or None."""
-        self.scaling = scaling
-        self.before = None if scaling is None else [array.copy() for array in scaling]
-        self.mean = self.scale = NULL
-        if scaling is not None:
-            self.count, self.means, self.squares = (
-                <double *> cnp.PyArray_DATA(scaling[0]), <double *> cnp.PyArray_DATA(scaling[1]),
-                <double *> cnp.PyArray_DATA(scaling[2]))
-            self.mean, self.scale = cnp.PyArray_DATA(scaling[3]), cnp.PyArray_DATA(scaling[4])
-        self.program = program
-        self.parameters = params
-        self.workspace = workspace
-        self.params = cnp.PyArray_DATA(params)
         self.type_number = cnp.PyArray_TYPE(params)
         self.is_double = self.type_number == <int> cnp.NPY_DOUBLE
         self.code = program.at_work(sizeof(double) if self.is_double else sizeof(float))
         self.w = workspace_for_one(&self.code, params, workspace)
+        self.keeps, self.scaling = (program, params, workspace), scaling
+        self.params = cnp.PyArray_DATA(params)
         self.rate = float("nan")
+        self.mean = self.scale = NULL
+        if scaling is not None:
+            self.before = [array.copy() for array in scaling]
+            self.count, self.means, self.squares = (
+                <double *> cnp.PyArray_DATA(scaling[0]), <double *> cnp.PyArray_DATA(scaling[1]),
+                <double *> cnp.PyArray_DATA(scaling[2]))
+            self.mean, self.scale = cnp.PyArray_DATA(scaling[3]), cnp.PyArray_DATA(scaling[4])
 
     cdef const void *data_of(self, object values, ptrdiff_t n):
         """Where the values lie if they are a fitting, finite array (n,); else NULL."""
@@ -67,10 +74,6 @@ cdef class OneRow:
         self.code.k.standardize(self.code.net.n_inputs, x, self.mean, self.scale, self.w.x)
         return self.w.x
 
-    cdef void copy_scaling(self, object source, object target):
-        for from_array, to_array in zip(source, target):
-            memcpy(cnp.PyArray_DATA(to_array), cnp.PyArray_DATA(from_array), cnp.PyArray_NBYTES(to_array))
-
     def predict(self, x):
         """ŷ (n_outputs,) of x (n_inputs,), or None."""
         self.code.k = cmlp_table(_level, self.is_double)
@@ -79,19 +82,42 @@ cdef class OneRow:
             return None
         data = self.standardized(data)
         cdef cnp.npy_intp shape = self.code.net.n_outputs
+        cdef ptrdiff_t size = self.code.size
         out = cnp.PyArray_EMPTY(1, &shape, self.type_number, 0)
         run_forward(&self.code, self.params, data, self.w.activations, 0)
-        memcpy(cnp.PyArray_DATA(out), self.w.activations + self.code.net.output * self.code.size, shape * self.code.size)
+        memcpy(cnp.PyArray_DATA(out), self.w.activations + self.code.net.output * size, shape * size)
         return out
+
+    cdef bint take_target(self, object y, Target *target):
+        """Whether y is a target of the plain case: a class, a number, or a fitting array."""
+        cdef int loss = self.code.net.loss
+        cdef ptrdiff_t n = self.code.net.n_outputs
+        cdef bint is_number = type(y) is int or type(y) is float
+        target.y = NULL
+        if loss == CMLP_CROSS_ENTROPY or (loss == CMLP_HINGE and n > 1):
+            if type(y) is not int or not 0 <= y < n:
+                return False
+            target.label = y
+            return True
+        if loss in (CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE):
+            if n > 1 or not is_number or not is_in_range(loss, y):
+                return False
+        if n == 1 and is_number and -1e30 < y < 1e30:
+            target.as_double = y
+            target.as_float = <float> target.as_double
+            target.y = <const char *> &target.as_double if self.is_double else <const char *> &target.as_float
+        else:
+            target.y = <const char *> self.data_of(y, n)
+        return target.y != NULL
 
     def learn(self, x, y, clip_delta):
         """ℓ before the plain SGD step on x (n_inputs,) and its target, or None; clip_delta: ψ as a float, or None."""
         self.code.k = cmlp_table(_level, self.is_double)
         cdef const void *data = self.data_of(x, self.code.net.n_inputs)
-        cdef double psi = INFINITY, as_double, loss
-        cdef float as_float
-        cdef int64_t label
+        cdef double psi = INFINITY, loss
         cdef ptrdiff_t n_clipped = 0
+        cdef Target target
+        cdef cmlp_target to
         cdef Samples s
         cdef bint finite = True
         if data == NULL or not self.rate > 0.0:
@@ -100,42 +126,31 @@ cdef class OneRow:
             if type(clip_delta) is not float or not 0.0 < clip_delta < INFINITY:
                 return None
             psi = clip_delta
-        memset(&s, 0, sizeof(Samples))
-        s.n = 1
-        if self.code.net.loss == CMLP_CROSS_ENTROPY or (self.code.net.loss == CMLP_HINGE and self.code.net.n_outputs > 1):
-            if type(y) is not int or not 0 <= y < self.code.net.n_outputs:
-                return None
-            label = y
-            s.labels = &label
-        elif self.code.net.loss in (CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE):
-            if self.code.net.n_outputs != 1 or type(y) not in (int, float) or not is_target(self.code.net.loss, y):
-                return None
-        if s.labels == NULL:
-            if self.code.net.n_outputs == 1 and type(y) in (int, float) and -1e30 < y < 1e30:
-                as_double = y
-                as_float = <float> as_double
-                s.Y = <const char *> &as_double if self.is_double else <const char *> &as_float
-            else:
-                s.Y = <const char *> self.data_of(y, self.code.net.n_outputs)
-            if s.Y == NULL:
-                return None
+        if not self.take_target(y, &target):
+            return None
         if self.mean != NULL:
-            self.copy_scaling(self.scaling, self.before)
-            finite = self.code.k.learn_scale(self.code.net.n_inputs, data, self.count, self.means, self.squares, self.mean,
-                                            self.scale)
-        s.X = <const char *> self.standardized(data)
+            copy_arrays(self.scaling, self.before)
+            finite = self.code.k.learn_scale(
+                self.code.net.n_inputs, data, self.count, self.means, self.squares, self.mean, self.scale)
         if finite:
-            loss = learn(&self.code, self.params, self.params, -self.rate, psi, &s, 0, &self.w, &n_clipped)
+            to.values, to.scale, to.clip_delta = self.params, -self.rate, psi
+            s = sample_of(self.standardized(data), target.y, &target.label)
+            loss = learn(&self.code, self.params, &to, &s, 0, &self.w, &n_clipped)
             if isfinite(loss):
                 self.n_steps += 1
                 return loss
         if self.mean != NULL:  # no parameter has changed
-            self.copy_scaling(self.before, self.scaling)
+            copy_arrays(self.before, self.scaling)
         return None
 
 
-cdef bint is_target(int loss, object y):
+cdef bint is_in_range(int loss, object y):
     """Whether a number is in the range of the targets of binary_cross_entropy, poisson or hinge."""
     if loss == CMLP_BINARY_CROSS_ENTROPY:
         return 0 <= y <= 1
     return y >= 0 if loss == CMLP_POISSON else y in (-1, 0, 1)
+
+
+cdef void copy_arrays(object source, object target):
+    for from_array, to_array in zip(source, target):
+        memcpy(cnp.PyArray_DATA(to_array), cnp.PyArray_DATA(from_array), cnp.PyArray_NBYTES(to_array))

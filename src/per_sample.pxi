@@ -1,32 +1,33 @@
-# Plain per-sample SGD, and what one sample does.
+# Plain per-sample SGD: each sample's δ goes straight into the weights. No step looks at more than one sample.
 
 
-cdef double learn(const Code *p, const void *params, void *target, double scale, double clip_delta, const Samples *s,
-                  ptrdiff_t c, const Workspace *w, ptrdiff_t *n_clipped) noexcept nogil:
-    """Forward and backward for sample c; target += scale · (gradient of its clipped δ), if ℓ is finite. Returns ℓ."""
-    cdef const char *x = s.X + c * p.net.n_inputs * p.size
+cdef double learn(const Code *p, const void *params, const cmlp_target *to, const Samples *s, ptrdiff_t c,
+                  const Workspace *w, ptrdiff_t *n_clipped) noexcept nogil:
+    """Forward and backward for sample c, its gradient to the target if ℓ is finite. Returns ℓ."""
+    cdef const char *x = x_of(p, s, c)
     cdef double loss
     cdef int i
     run_forward(p, params, x, w.activations, 0)
     loss = run_loss(p, s, c, x, weight_of(s, c), w.activations, w.errors)
     if isfinite(loss):
         for i in range(p.n_ops - 1, -1, -1):
-            n_clipped[0] += p.k.backward(&p.ops[i], params, target, scale, clip_delta, x, w.activations, w.errors,
-                                         w.scratch)
+            n_clipped[0] += p.k.backward(&p.ops[i], params, to, x, w.activations, w.errors, w.scratch)
     return loss
 
 
 cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
                         const Workspace *w, Result *result) noexcept nogil:
-    """Plain per-sample SGD: each sample's δ goes straight into the weights."""
+    cdef cmlp_target to
     cdef ptrdiff_t t, c
     cdef double loss
+    to.values, to.clip_delta = params, u.clip_delta
     for t in range(s.n):
         c = sample_at(s, t)
-        if not s.checked and p.k.first_nonfinite(p.net.n_inputs, s.X + c * p.net.n_inputs * p.size) >= 0:
+        if not s.checked and p.k.first_nonfinite(p.net.n_inputs, x_of(p, s, c)) >= 0:
             result.bad = t
             break
-        loss = learn(p, params, params, -rate_at(rates, t), u.clip_delta, s, c, w, &result.n_clipped)
+        to.scale = -rate_at(rates, t)
+        loss = learn(p, params, &to, s, c, w, &result.n_clipped)
         if not isfinite(loss):
             result.bad = t
             break
@@ -35,17 +36,19 @@ cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rat
 
 cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
                           const Workspace *w, Result *result) noexcept nogil:
-    """The same as `train_plainly`, with W_1 read and written once per block of samples; see block.h."""
+    """The same, with W_1 read and written once per block of samples; see block.h."""
     cdef const cmlp_op *op = &p.ops[0]
     cdef const void *before[CMLP_BLOCK]
     cdef const void *next[CMLP_BLOCK]
+    cdef cmlp_target to
     cdef ptrdiff_t start = 0, c, t, count
-    cdef double loss, rate
+    cdef double loss
     cdef int i
+    to.values, to.clip_delta = params, u.clip_delta
     while start < s.n and result.bad < 0:
         count = min(<ptrdiff_t> CMLP_BLOCK, s.n - start)
         for t in range(CMLP_BLOCK):  # a short last block repeats its last sample, with updates of 0
-            next[t] = s.X + sample_at(s, start + min(t, count - 1)) * p.net.n_inputs * p.size
+            next[t] = x_of(p, s, sample_at(s, start + min(t, count - 1)))
             if not s.checked and p.k.first_nonfinite(p.net.n_inputs, next[t]) >= 0:
                 result.bad = start + t
                 return
@@ -53,7 +56,6 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
         memset(w.updates, 0, CMLP_BLOCK * p.net.width * p.size)
         for t in range(count):
             c = sample_at(s, start + t)
-            rate = rate_at(rates, start + t)
             p.k.block_forward(op, t, w.products, w.gram, w.updates, w.activations)
             run_forward(p, params, next[t], w.activations, 1)
             loss = run_loss(p, s, c, next[t], weight_of(s, c), w.activations, w.errors)
@@ -61,11 +63,10 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
                 result.bad = start + t
                 break
             result.loss += loss * weight_of(s, c)
+            to.scale = -rate_at(rates, start + t)
             for i in range(p.n_ops - 1, 0, -1):
-                result.n_clipped += p.k.backward(&p.ops[i], params, params, -rate, u.clip_delta, next[t],
-                                                 w.activations, w.errors, w.scratch)
-            result.n_clipped += p.k.block_backward(op, t, -rate, u.clip_delta, w.activations, w.errors, w.scratch,
-                                                   w.updates)
+                result.n_clipped += p.k.backward(&p.ops[i], params, &to, next[t], w.activations, w.errors, w.scratch)
+            result.n_clipped += p.k.block_backward(op, t, &to, w.activations, w.errors, w.scratch, w.updates)
         memcpy(before, next, sizeof(before))
         start += count
     p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)

@@ -1,5 +1,5 @@
-# The loops over samples and operations, without Python: included by _core.pyx. One definition serves float and double;
-# buffers are bytes plus the element size, and only the kernels know the type.
+# What the loops over samples and operations work on, without Python. One definition serves float and double: buffers
+# are bytes plus the element size, and only the kernels know the type.
 
 # A program at work: its operations, what else the network is, and the kernels for the type of its numbers.
 cdef struct Code:
@@ -35,9 +35,9 @@ cdef struct Workspace:
     char *x  # (rows, x_stride) own copies of the samples of a batch
     char *deltas  # (rows, n_deltas)
     char *scratch  # (threads, 2 width)
-    char *updates  # per-sample SGD in blocks: U (CMLP_BLOCK, width), Z (the same), G
-    char *products
-    char *gram
+    char *updates  # of per-sample SGD in blocks: U (CMLP_BLOCK, width),
+    char *products  # Z (the same)
+    char *gram  # and G
 
 
 # What a pass did: Σ s_c ℓ_c, the number of clipped δ, and the position of the first loss that was not finite, or -1.
@@ -62,6 +62,31 @@ cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n
     w.products = w.updates + CMLP_BLOCK * p.net.width * p.size
     w.gram = w.products + CMLP_BLOCK * p.net.width * p.size
     return w
+
+
+cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdiff_t n) noexcept nogil:
+    """n rows of the workspace from `first` on."""
+    cdef cmlp_rows r
+    r.n, r.x_stride, r.stride, r.deltas_stride = n, p.net.x_stride, p.net.n_activations, p.net.n_deltas
+    r.x = w.x + first * r.x_stride * p.size
+    r.activations = w.activations + first * r.stride * p.size
+    r.errors = w.errors + first * r.stride * p.size
+    r.deltas = w.deltas + first * r.deltas_stride * p.size
+    return r
+
+
+cdef Samples sample_of(const void *x, const void *y, const int64_t *label) noexcept nogil:
+    """One sample; y NULL: its target is the class."""
+    cdef Samples s
+    memset(&s, 0, sizeof(Samples))
+    s.X, s.Y, s.n = <const char *> x, <const char *> y, 1
+    if y == NULL:
+        s.labels = label
+    return s
+
+
+cdef const char *x_of(const Code *p, const Samples *s, ptrdiff_t c) noexcept nogil:
+    return s.X + c * p.net.n_inputs * p.size
 
 
 cdef ptrdiff_t sample_at(const Samples *s, ptrdiff_t position) noexcept nogil:
@@ -94,8 +119,7 @@ cdef double run_loss(const Code *p, const Samples *s, ptrdiff_t c, const void *x
         z = x
     if s.Y != NULL:
         y = s.Y + c * p.net.n_outputs * p.size
-    return p.k.loss(p.net.loss, p.net.loss_parameter, p.net.fused, p.net.n_outputs, z,
-                    activations + p.net.output * p.size, y, s.labels[c] if s.labels != NULL else -1, weight,
+    return p.k.loss(&p.net, z, activations + p.net.output * p.size, y, s.labels[c] if s.labels != NULL else -1, weight,
                     errors + p.net.output * p.size)
 
 

@@ -1,6 +1,5 @@
-/* Operations on a batch of rows at once, by register-blocked matrix products. Included by body.h for each
- * (instruction-set level, dtype). A value of the batch is a matrix: row r of it lies `stride` elements behind row r - 1.
- */
+/* Operations on a batch of rows at once, by register-blocked matrix products. A value of the batch is a matrix: row r
+ * of it lies `stride` elements behind row r - 1. */
 
 /* C (4 or 1 rows, R vectors of columns) = start + A B over k: the tile of C stays in registers. Element (m, p) of A is
  * a[m * a_row + p * a_k], row p of B starts at b + p * b_k. `valid` columns are read of B and written to C. */
@@ -137,73 +136,72 @@ static void NAME(dots)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptr
 }
 
 /* Z = A W + b, then f row by row. */
-static void NAME(batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t rows, const void *x,
-                                ptrdiff_t x_stride, void *activations, ptrdiff_t stride) {
-    REAL *buffer = activations;
-    const REAL *in = op->source < 0 ? (const REAL *)x : buffer + op->source;
-    const ptrdiff_t in_stride = op->source < 0 ? x_stride : stride;
-    REAL *z = buffer + op->z, *out = buffer + op->out;
+static void NAME(batch_forward)(const cmlp_op *op, const void *params, const cmlp_rows *r) {
+    REAL *buffer = (REAL *)r->activations, *z = buffer + op->z, *out = buffer + op->out;
+    const REAL *x = (const REAL *)r->x, *in = op->source < 0 ? x : buffer + op->source;
+    const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride;
     if (op->kind != CMLP_DENSE) {
-        for (ptrdiff_t r = 0; r < rows; r++)
-            NAME(forward)(op, params, (const REAL *)x + r * x_stride, buffer + r * stride);
+        for (ptrdiff_t i = 0; i < r->n; i++) NAME(forward)(op, params, x + i * r->x_stride, buffer + i * r->stride);
         return;
     }
     const REAL *W = (const REAL *)params + op->weights;
     const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
     if (op->layout == CMLP_ROWS)
-        NAME(product)(rows, op->n_out, op->n_in, in, in_stride, 1, W, op->ld, b, z, stride, op->accumulate);
+        NAME(product)(r->n, op->n_out, op->n_in, in, in_stride, 1, W, op->ld, b, z, r->stride, op->accumulate);
     else
-        NAME(dots)(rows, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, stride, op->accumulate);
+        NAME(dots)(r->n, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, r->stride, op->accumulate);
     if (op->activation == CMLP_IDENTITY && op->z == op->out) return;
-    for (ptrdiff_t r = 0; r < rows; r++)
-        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z + r * stride, out + r * stride);
+    for (ptrdiff_t i = 0; i < r->n; i++)
+        NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z + i * r->stride, out + i * r->stride);
 }
 
-/* δ of every row and ∂ℓ/∂in; scale · δ̃, padded with zeros, into `deltas`. scratch: two padded vectors. */
-static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, double scale, double clip_delta,
-                                    ptrdiff_t rows, const void *activations, void *errors, ptrdiff_t stride,
-                                    void *deltas, ptrdiff_t deltas_stride, void *scratch) {
-    const REAL *a = activations;
-    REAL *error = errors, *d = error + op->z, *u = (REAL *)deltas + op->delta;
+/* δ of every row and ∂ℓ/∂in; scale · δ̃, padded with zeros, into the deltas. scratch: two padded vectors as wide as the
+ * widest layer. Returns how many elements of δ were clipped. */
+static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, const cmlp_target *to, const cmlp_rows *r,
+                                    void *scratch) {
+    const REAL *a = (const REAL *)r->activations;
+    REAL *error = (REAL *)r->errors, *d = error + op->z, *u = (REAL *)r->deltas + op->delta;
     ptrdiff_t count = 0;
     if (op->kind != CMLP_DENSE) {
-        for (ptrdiff_t r = 0; r < rows; r++)
-            NAME(backward)(op, params, NULL, scale, clip_delta, NULL, a + r * stride, error + r * stride, scratch);
+        for (ptrdiff_t i = 0; i < r->n; i++)
+            NAME(backward)(op, params, to, NULL, a + i * r->stride, error + i * r->stride, scratch);
         return 0;
     }
-    for (ptrdiff_t r = 0; r < rows; r++)
-        count += NAME(error_term)(op, a + r * stride + op->z, a + r * stride + op->out, error + r * stride + op->out,
-                                  d + r * stride, (REAL)clip_delta, (REAL)scale, scratch, u + r * deltas_stride);
+    for (ptrdiff_t i = 0; i < r->n; i++) {
+        const ptrdiff_t at = i * r->stride;
+        count += NAME(error_term)(op, a + at + op->z, a + at + op->out, error + at + op->out, d + at,
+                                  (REAL)to->clip_delta, (REAL)to->scale, scratch, u + i * r->deltas_stride);
+    }
     if (op->input_gradient != CMLP_NOT_WANTED) {
         const REAL *W = (const REAL *)params + op->weights;
         REAL *da = error + op->source;
         const int add = op->input_gradient == CMLP_ACCUMULATE;
         if (op->layout == CMLP_ROWS)
-            NAME(dots)(rows, op->n_in, op->n_out, d, stride, W, op->ld, NULL, da, stride, add);
+            NAME(dots)(r->n, op->n_in, op->n_out, d, r->stride, W, op->ld, NULL, da, r->stride, add);
         else
-            NAME(product)(rows, op->n_in, op->n_out, d, stride, 1, W, op->ld, NULL, da, stride, add);
+            NAME(product)(r->n, op->n_in, op->n_out, d, r->stride, 1, W, op->ld, NULL, da, r->stride, add);
     }
     return count;
 }
 
-/* Inputs from..to-1 of a layer: gradient = or += inᵀ · deltas, summed in the order of the rows; with input 0, the biases too. */
-static void NAME(batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
-                                 const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
-                                 ptrdiff_t from, ptrdiff_t to, int accumulate) {
-    const REAL *in = op->source < 0 ? (const REAL *)x : (const REAL *)activations + op->source;
-    const REAL *d = (const REAL *)deltas + op->delta;
-    const ptrdiff_t in_stride = op->source < 0 ? x_stride : stride, width = (op->n_out + LANES - 1) / LANES * LANES;
+/* Inputs from..to-1 of a layer: gradient = or += inᵀ · deltas, summed in the order of the rows; with input 0, the biases
+ * too. */
+static void NAME(batch_gradient)(const cmlp_op *op, void *gradient, const cmlp_rows *r, ptrdiff_t from, ptrdiff_t to,
+                                 int accumulate) {
+    const REAL *in = op->source < 0 ? (const REAL *)r->x : (const REAL *)r->activations + op->source;
+    const REAL *d = (const REAL *)r->deltas + op->delta;
+    const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride, width = PADDED(op->n_out);
     REAL *G = (REAL *)gradient + op->weights;
     if (op->layout == CMLP_ROWS)
-        NAME(product)(to - from, width, rows, in + from, 1, in_stride, d, deltas_stride, NULL, G + from * op->ld,
+        NAME(product)(to - from, width, r->n, in + from, 1, in_stride, d, r->deltas_stride, NULL, G + from * op->ld,
                       op->ld, accumulate);
     else
-        NAME(product)(op->n_out, to - from, rows, d, 1, deltas_stride, in + from, in_stride, NULL, G + from, op->ld,
+        NAME(product)(op->n_out, to - from, r->n, d, 1, r->deltas_stride, in + from, in_stride, NULL, G + from, op->ld,
                       accumulate);
     if (op->biases < 0 || from > 0) return;
     REAL *g = (REAL *)gradient + op->biases;
     if (!accumulate) memset(g, 0, (size_t)width * sizeof(REAL));
-    for (ptrdiff_t r = 0; r < rows; r++)
+    for (ptrdiff_t i = 0; i < r->n; i++)
         for (ptrdiff_t j = 0; j < width; j += LANES)
-            NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d + r * deltas_stride + j));
+            NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d + i * r->deltas_stride + j));
 }

@@ -5,8 +5,7 @@
  *     z_t = Wᵀ x_t + b + Σ_{s<t} (x_s·x_t + 1) u_s,
  *
  * so all Wᵀ x_t can be had at once, corrected one after the other with the Gram matrix of the block's inputs, and the
- * updates W += Σ_s x_s u_sᵀ made at once, in the same pass over W that multiplies the next block's inputs. Included by
- * body.h for each (instruction-set level, dtype).
+ * updates W += Σ_s x_s u_sᵀ made at once, in the same pass over W that multiplies the next block's inputs.
  *
  * Buffers: U, Z (BLOCK, ld_z) one padded row per sample; G (8,): x_s·x_t (+ 1 with a bias) for
  * s < t at t (t - 1) / 2 + s, and two unused places.
@@ -174,12 +173,14 @@ static void NAME(columns_turn)(const cmlp_op *op, REAL *W, const REAL *const *be
         for (int t = 0; t < BLOCK; t++) Z[t * ld_z + j] = Zt[j * BLOCK + t];
 }
 
+/* Makes the updates of the samples before, then products and Gram matrix of the next; x_before, x_next: BLOCK pointers to
+ * samples each, or NULL. */
 static void NAME(block_turn)(const cmlp_op *op, void *params, const void *const *x_before, const void *updates,
                              const void *const *x_next, void *products, void *gram) {
     REAL *W = (REAL *)params + op->weights, *b = op->biases < 0 ? NULL : (REAL *)params + op->biases;
     const REAL *const *before = (const REAL *const *)x_before, *const *next = (const REAL *const *)x_next, *U = updates;
     REAL *Z = products, *G = gram;
-    const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
+    const ptrdiff_t ld_z = PADDED(op->n_out);
     if (next)
         for (int k = 0; k < 8; k++) G[k] = b ? 1 : 0;
     if (op->layout == CMLP_COLUMNS) {
@@ -198,9 +199,10 @@ static void NAME(block_turn)(const cmlp_op *op, void *params, const void *const 
     }
 }
 
+/* z and a of the block's sample t, from the products and the updates of samples 0..t-1. */
 static void NAME(block_forward)(const cmlp_op *op, int t, const void *products, const void *gram, const void *updates,
                                 void *activations) {
-    const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
+    const ptrdiff_t ld_z = PADDED(op->n_out);
     const REAL *Z = (const REAL *)products + t * ld_z, *G = (const REAL *)gram + t * (t - 1) / 2, *U = updates;
     REAL *z = (REAL *)activations + op->z;
     for (ptrdiff_t j = 0; j < op->n_out; j += LANES) {
@@ -211,11 +213,12 @@ static void NAME(block_forward)(const cmlp_op *op, int t, const void *products, 
     NAME(activate_op)(op, z, activations);
 }
 
-static ptrdiff_t NAME(block_backward)(const cmlp_op *op, int t, double scale, double clip_delta,
-                                      const void *activations, void *errors, void *scratch, void *updates) {
-    const ptrdiff_t ld_z = (op->n_out + LANES - 1) / LANES * LANES;
+/* updates[t] = scale · δ̃ of sample t; returns how many elements of δ were clipped. */
+static ptrdiff_t NAME(block_backward)(const cmlp_op *op, int t, const cmlp_target *to, const void *activations,
+                                      void *errors, void *scratch, void *updates) {
+    const ptrdiff_t ld_z = PADDED(op->n_out);
     REAL *u = (REAL *)updates + t * ld_z, *e = errors;
     return NAME(error_term)(op, (const REAL *)activations + op->z, (const REAL *)activations + op->out, e + op->out,
-                            e + op->z, (REAL)clip_delta, (REAL)scale, scratch, u);
+                            e + op->z, (REAL)to->clip_delta, (REAL)to->scale, scratch, u);
 }
 #undef BLOCK

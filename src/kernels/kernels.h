@@ -51,91 +51,67 @@ typedef struct {
     char *slots[CMLP_N_SLOTS];
 } cmlp_vectors;
 
-/* `real` below is float or double, as the table's dtype says. No function allocates, and none reads outside
- * x (n_in,) and y (n_out,); the own buffers (parameters, activations, errors, scratch) end with CMLP_ALIGN bytes of
- * padding that vector loads may touch. */
+/* Where gradients go: values += scale · in δ̃ᵀ (and its bias), δ̃ = δ clipped to [-ψ, ψ]. With values = params and
+ * scale = -γ this is the per-sample update, in one pass over W; else it adds a gradient. */
 typedef struct {
-    /* Runs one operation forward. */
-    void (*forward)(const cmlp_op *op, const void *params, const void *x, void *activations);
+    void *values;
+    double scale, clip_delta;
+} cmlp_target;
 
-    /* Runs one operation backward: δ from ∂ℓ/∂out, then ∂ℓ/∂in with the weights as they are and the unclipped δ,
-     * then target += scale · in δ̃ᵀ (and its bias), δ̃ = δ clipped to [-ψ, ψ]. With target = params and scale = -γ
-     * this is the per-sample update, in one pass over W; with target = a gradient buffer it adds a gradient.
-     * scratch: two padded vectors as wide as the widest layer. Returns how many elements of δ were clipped. */
-    ptrdiff_t (*backward)(const cmlp_op *op, const void *params, void *target, double scale, double clip_delta,
-                          const void *x, const void *activations, void *errors, void *scratch);
+/* Rows of a batch on their way through the network, n of them: row r of x, of the activations (and errors) and of the
+ * deltas starts r times their stride, in elements, behind row 0. x is an own copy, padded like the rest. */
+typedef struct {
+    ptrdiff_t n, x_stride, stride, deltas_stride;
+    char *x, *activations, *errors, *deltas;
+} cmlp_rows;
 
-    /* Returns ℓ and writes weight · δ (fused) or weight · ∂ℓ/∂ŷ to error (n,). y (n,) targets, or NULL: the class
-     * is `label`. parameter: δ of huber, q of quantile, the label smoothing of cross_entropy. */
-    double (*loss)(int loss, double parameter, int fused, ptrdiff_t n, const void *z, const void *a, const void *y,
-                   int64_t label, double weight, void *error);
+/* The kernels, X(type, name, parameters); the files named say what each does. Numbers behind `void *` are float or
+ * double, as the table's dtype says. None allocates, and none reads outside x (n_in,) and y (n_out,); the own buffers
+ * (parameters, activations, errors, scratch) end with CMLP_ALIGN bytes of padding that vector loads may touch. */
+#define CMLP_KERNELS(X)                                                                                              \
+    /* operation.h: one operation for one sample */                                                                  \
+    X(void, forward, (const cmlp_op *op, const void *params, const void *x, void *activations))                      \
+    X(ptrdiff_t, backward,                                                                                           \
+      (const cmlp_op *op, const void *params, const cmlp_target *to, const void *x, const void *activations,         \
+       void *errors, void *scratch))                                                                                 \
+    /* losses.h */                                                                                                   \
+    X(double, loss,                                                                                                  \
+      (const cmlp_net *net, const void *z, const void *a, const void *y, int64_t label, double weight, void *error)) \
+    /* activations.h: f over a slice */                                                                              \
+    X(void, activate_slice, (int activation, ptrdiff_t n, double alpha, const void *z, void *a))                     \
+    /* block.h: per-sample SGD in blocks, for an operation that reads x */                                           \
+    X(void, block_turn,                                                                                              \
+      (const cmlp_op *op, void *params, const void *const *x_before, const void *updates, const void *const *x_next, \
+       void *products, void *gram))                                                                                  \
+    X(void, block_forward,                                                                                           \
+      (const cmlp_op *op, int t, const void *products, const void *gram, const void *updates, void *activations))    \
+    X(ptrdiff_t, block_backward,                                                                                     \
+      (const cmlp_op *op, int t, const cmlp_target *to, const void *activations, void *errors, void *scratch,        \
+       void *updates))                                                                                               \
+    /* batch.h: one operation for many samples; the way back in two parts, by rows and by inputs of a dense layer */ \
+    X(void, batch_forward, (const cmlp_op *op, const void *params, const cmlp_rows *rows))                           \
+    X(ptrdiff_t, batch_errors,                                                                                       \
+      (const cmlp_op *op, const void *params, const cmlp_target *to, const cmlp_rows *rows, void *scratch))          \
+    X(void, batch_gradient,                                                                                          \
+      (const cmlp_op *op, void *gradient, const cmlp_rows *rows, ptrdiff_t from, ptrdiff_t to, int accumulate))      \
+    /* step.h: step t of all (from 0), as the rule has it, and what it does to n parameters from `at` on */          \
+    X(void, prepare_step, (cmlp_step * s, ptrdiff_t t))                                                              \
+    X(void, step, (const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n))                            \
+    /* flat.h */                                                                                                     \
+    X(void, clip, (ptrdiff_t n, void *gradient, double clip))                                                        \
+    X(double, sum_of_squares, (ptrdiff_t n, const void *values))                                                     \
+    X(ptrdiff_t, first_nonfinite, (ptrdiff_t n, const void *values))                                                 \
+    X(void, add_signs, (ptrdiff_t n, void *gradient, const void *weights, double scale))                             \
+    X(void, limit_norms, (const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to))              \
+    X(void, average, (ptrdiff_t n, void *average, const void *weights, double decay))                                \
+    X(void, drop, (ptrdiff_t n, uint64_t key, double rate, void *values))                                            \
+    X(void, standardize, (ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out))               \
+    X(int, learn_scale,                                                                                              \
+      (ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift, void *scale))
 
-    /* f(z) over a slice. */
-    void (*activate)(int activation, ptrdiff_t n, double alpha, const void *z, void *a);
-
-    /* gradient ← clipped elementwise to [-clip, clip]. */
-    void (*clip)(ptrdiff_t n, void *gradient, double clip);
-
-    /* Σ values², in double. */
-    double (*sum_of_squares)(ptrdiff_t n, const void *values);
-
-    /* Step t of all (from 0) as the rule has it: its bias corrections (steps.h). */
-    void (*prepare_step)(cmlp_step *s, ptrdiff_t t);
-
-    /* The step of n parameters from `at` on. */
-    void (*step)(const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n);
-
-    /* Index of the first NaN or infinity, or -1. */
-    ptrdiff_t (*first_nonfinite)(ptrdiff_t n, const void *values);
-
-    /* Per-sample SGD in blocks, for an operation that reads x (block.h). x_before, x_next: CMLP_BLOCK pointers to
-     * samples each, or NULL. Makes the updates of the samples before, then products and Gram matrix of the next. */
-    void (*block_turn)(const cmlp_op *op, void *params, const void *const *x_before, const void *updates,
-                       const void *const *x_next, void *products, void *gram);
-
-    /* z and a of the block's sample t, from the products and the updates of samples 0..t-1. */
-    void (*block_forward)(const cmlp_op *op, int t, const void *products, const void *gram, const void *updates,
-                          void *activations);
-
-    /* updates[t] = scale · δ̃ of sample t; returns how many elements of δ were clipped. */
-    ptrdiff_t (*block_backward)(const cmlp_op *op, int t, double scale, double clip_delta, const void *activations,
-                                void *errors, void *scratch, void *updates);
-
-    /* Forward for `rows` rows at once, by matrix products (batch.h): row r of x, of the activations, errors and deltas
-     * starts r · (its stride) elements behind row 0. x here is an own copy, padded like the rest. */
-    void (*batch_forward)(const cmlp_op *op, const void *params, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
-                          void *activations, ptrdiff_t stride);
-
-    /* Backward for these rows, in two parts that can be divided among threads: by rows, the errors and
-     * scale · δ̃ into deltas (returns how many elements were clipped; scratch: two padded vectors as wide as the widest
-     * layer); by inputs from..to-1 of a dense layer, gradient = or += inᵀ · deltas. */
-    ptrdiff_t (*batch_errors)(const cmlp_op *op, const void *params, double scale, double clip_delta, ptrdiff_t rows,
-                              const void *activations, void *errors, ptrdiff_t stride, void *deltas,
-                              ptrdiff_t deltas_stride, void *scratch);
-    void (*batch_gradient)(const cmlp_op *op, void *gradient, ptrdiff_t rows, const void *x, ptrdiff_t x_stride,
-                           const void *activations, ptrdiff_t stride, const void *deltas, ptrdiff_t deltas_stride,
-                           ptrdiff_t from, ptrdiff_t to, int accumulate);
-
-    /* g ← g + scale · sign(w), a subgradient of scale ‖w‖₁. */
-    void (*add_signs)(ptrdiff_t n, void *gradient, const void *weights, double scale);
-
-    /* w ← w c / ‖w‖₂ for the incoming weights w of units from..to-1 whose norm is above c = limit. */
-    void (*limit_norms)(const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to);
-
-    /* average ← decay · average + (1 - decay) · w. */
-    void (*average)(ptrdiff_t n, void *average, const void *weights, double decay);
-
-    /* values_i ← values_i m_i / (1 - rate), where m_i is 0 with probability `rate`, else 1: the (i/2)-th output of
-     * SplitMix64 started from `key` decides about elements i and i + 1 (i even), its lower half about the first. */
-    void (*drop)(ptrdiff_t n, uint64_t key, double rate, void *values);
-
-    /* out = (x - mean) ⊙ scale, without padding. */
-    void (*standardize)(ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out);
-
-    /* Takes x (n,) into the count, mean and sum of squared deviations of every element (cmlp/scaling.py), and sets shift
-     * and scale to μ and 1/σ for `standardize`. Returns whether all sums are finite. */
-    int (*learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
-                       void *scale);
+#define CMLP_POINTER(type, name, parameters) type(*name) parameters;
+typedef struct {
+    CMLP_KERNELS(CMLP_POINTER)
 } cmlp_kernels;
 
 enum { CMLP_BASELINE, CMLP_AVX2, CMLP_AVX512, CMLP_N_LEVELS };

@@ -1,9 +1,13 @@
-/* One step of each optimiser over a slice of the flat parameter vector, in place; cmlp/optimizers.py has the formulas
- * and their sources. Included by body.h for each (instruction-set level, dtype). Padding stays zero: where w, g and the
- * state are 0, every rule leaves w at 0. */
+/* One step of each rule over a slice of the parameter vector, in place; cmlp/optimizers.py has the formulas and their
+ * sources. Padding stays zero: where w, g and the state are 0, every rule leaves w at 0.
+ *
+ * NAME(step_sgd)(n, s, w, g, slots) is the rule sgd for n weights w with the gradient g; slots: what the optimiser keeps
+ * of these weights, by the ids of CMLP_SLOTS. */
+#define RULE(name) \
+    static void NAME(step_##name)(ptrdiff_t n, const cmlp_step *s, REAL *w, const REAL *g, REAL *const *slots)
 
 /* v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
-static void NAME(sgd_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+static void NAME(sgd_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                            REAL *restrict v) {
     const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, mu = (REAL)s->update->momentum, lambda = (REAL)s->decay;
     const int nesterov = s->update->nesterov;
@@ -17,6 +21,8 @@ static void NAME(sgd_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, co
         w[i] -= gamma * (nesterov ? g_i + mu * v[i] : v[i]);
     }
 }
+
+RULE(sgd) { NAME(sgd_loop)(n, s, w, g, s->update->momentum != 0 ? slots[CMLP_VELOCITY] : NULL); }
 
 /* m ← β₁ m + (1-β₁) g; v ← β₂ v + (1-β₂) g²; w ← (1 − shrink) w − γ m / (√v + ε), where the caller has put the bias
  * corrections into γ and ε. AMSGrad: v̂ ← max(v̂, v) takes the place of v in the step. */
@@ -33,6 +39,23 @@ INLINE void NAME(adam_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, c
         if (amsgrad) largest[i] = v[i] > largest[i] ? v[i] : largest[i];
         w[i] = keep * w[i] - gamma * m[i] / (ROOT(amsgrad ? largest[i] : v[i]) + eps);
     }
+}
+
+RULE(adam) {
+    REAL *m = slots[CMLP_VELOCITY], *v = slots[CMLP_SQUARES];
+    if (s->update->amsgrad)
+        NAME(adam_loop)(n, s, w, g, m, v, slots[CMLP_LARGEST_SQUARES], 1);
+    else
+        NAME(adam_loop)(n, s, w, g, m, v, NULL, 0);
+}
+
+/* The bias corrections m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), as factors of γ and ε; t counts from 0. */
+static void NAME(prepare_step)(cmlp_step *s, ptrdiff_t t) {
+    const cmlp_update *u = s->update;
+    if (u->rule != CMLP_ADAM) return;
+    const double c1 = 1 - pow(u->beta1, (double)(t + 1)), c2 = sqrt(1 - pow(u->beta2, (double)(t + 1)));
+    s->rate *= c2 / c1;
+    if (!u->eps_hat) s->eps *= c2;
 }
 
 /* v ← β v + (1-β) g², the step's g / (√v + ε) with or without momentum; centered: √(v − ḡ²), ḡ ← β ḡ + (1-β) g. */
@@ -56,8 +79,21 @@ INLINE void NAME(rmsprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
     }
 }
 
+RULE(rmsprop) {
+    const int momentum = s->update->momentum != 0, centered = s->update->centered;
+    REAL *v = slots[CMLP_SQUARES], *velocity = slots[CMLP_VELOCITY], *means = slots[CMLP_MEANS];
+    if (momentum && centered)
+        NAME(rmsprop_loop)(n, s, w, g, v, velocity, means, 1, 1);
+    else if (momentum)
+        NAME(rmsprop_loop)(n, s, w, g, v, velocity, NULL, 1, 0);
+    else if (centered)
+        NAME(rmsprop_loop)(n, s, w, g, v, NULL, means, 0, 1);
+    else
+        NAME(rmsprop_loop)(n, s, w, g, v, NULL, NULL, 0, 0);
+}
+
 /* v ← v + g²; w ← w − γ g / (√v + ε). */
-static void NAME(adagrad_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+static void NAME(adagrad_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                                REAL *restrict v) {
     const REAL scale = (REAL)s->scale, gamma = (REAL)s->rate, lambda = (REAL)s->decay, eps = (REAL)s->eps;
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -67,10 +103,12 @@ static void NAME(adagrad_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
     }
 }
 
+RULE(adagrad) { NAME(adagrad_loop)(n, s, w, g, slots[CMLP_SQUARES]); }
+
 /* iRPROP+: Δ grows by η⁺ where g keeps its sign and shrinks by η⁻ where it changes; w ← w − sign(g) Δ. Where the sign
  * changed no step is made, or the last one is taken back if the loss has risen, and g counts as 0 for the next step.
  * The last step was −sign(g') Δ there, with g' the last gradient and Δ as it is: it need not be kept. */
-static void NAME(rprop_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
+static void NAME(rprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                              REAL *restrict last, REAL *restrict size) {
     const REAL up = (REAL)s->update->increase, down = (REAL)s->update->decrease, least = (REAL)s->update->least,
                most = (REAL)s->update->most;
@@ -86,40 +124,18 @@ static void NAME(rprop_step)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, 
     }
 }
 
-/* Adam: m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), as factors of γ and ε. */
-static void NAME(prepare_step)(cmlp_step *s, ptrdiff_t t) {
-    if (s->update->rule != CMLP_ADAM) return;
-    const double c1 = 1 - pow(s->update->beta1, (double)(t + 1)), c2 = sqrt(1 - pow(s->update->beta2, (double)(t + 1)));
-    s->rate *= c2 / c1;
-    if (!s->update->eps_hat) s->eps *= c2;
-}
+RULE(rprop) { NAME(rprop_loop)(n, s, w, g, slots[CMLP_LAST_SIGNS], slots[CMLP_STEP_SIZES]); }
 
-static void NAME(step)(const cmlp_step *s, const cmlp_vectors *vectors, ptrdiff_t at, ptrdiff_t n) {
-#define SLOT(ID) (vectors->slots[ID] ? (REAL *)vectors->slots[ID] + at : NULL)
-    const cmlp_update *u = s->update;
-    REAL *w = (REAL *)vectors->params + at, *v = SLOT(CMLP_SQUARES), *velocity = SLOT(CMLP_VELOCITY);
-    const REAL *g = (const REAL *)vectors->gradient + at;
-    switch (u->rule) {
-    case CMLP_SGD: NAME(sgd_step)(n, s, w, g, u->momentum != 0 ? velocity : NULL); break;
-    case CMLP_ADAM:
-        if (u->amsgrad)
-            NAME(adam_loop)(n, s, w, g, velocity, v, SLOT(CMLP_LARGEST_SQUARES), 1);
-        else
-            NAME(adam_loop)(n, s, w, g, velocity, v, NULL, 0);
-        break;
-    case CMLP_RMSPROP:
-        if (u->momentum != 0 && u->centered)
-            NAME(rmsprop_loop)(n, s, w, g, v, velocity, SLOT(CMLP_MEANS), 1, 1);
-        else if (u->momentum != 0)
-            NAME(rmsprop_loop)(n, s, w, g, v, velocity, NULL, 1, 0);
-        else if (u->centered)
-            NAME(rmsprop_loop)(n, s, w, g, v, NULL, SLOT(CMLP_MEANS), 0, 1);
-        else
-            NAME(rmsprop_loop)(n, s, w, g, v, NULL, NULL, 0, 0);
-        break;
-    case CMLP_ADAGRAD: NAME(adagrad_step)(n, s, w, g, v); break;
-    case CMLP_RPROP: NAME(rprop_step)(n, s, w, g, SLOT(CMLP_LAST_SIGNS), SLOT(CMLP_STEP_SIZES)); break;
-    case CMLP_NO_STEP: break;
-    }
-#undef SLOT
+RULE(none) {}
+#undef RULE
+
+/* The step of n parameters from `at` on. */
+static void NAME(step)(const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n) {
+    REAL *w = (REAL *)v->params + at, *slots[CMLP_N_SLOTS];
+    const REAL *g = (const REAL *)v->gradient + at;
+    for (int i = 0; i < CMLP_N_SLOTS; i++) slots[i] = v->slots[i] ? (REAL *)v->slots[i] + at : NULL;
+#define CASE(ID, name) \
+    case CMLP_##ID: NAME(step_##name)(n, s, w, g, slots); break;
+    switch (s->update->rule) { CMLP_RULES(CASE) }
+#undef CASE
 }

@@ -1,0 +1,109 @@
+# The steps of an optimiser, from a gradient that is there; each thread of a team steps its own share of the parameters.
+
+# A step, as weights and as biases make it.
+cdef struct Steps:
+    cmlp_step weights, biases
+
+
+cdef cmlp_step step_settings(const Job *job, ptrdiff_t t, double decay) noexcept nogil:
+    """What step t of this call needs besides the vectors."""
+    cdef const cmlp_update *u = job.u
+    cdef cmlp_step s
+    s.update, s.scale, s.rate, s.eps = u, job.scale, rate_at(job.rates, t), u.eps
+    s.decay = 0.0 if u.decoupled else decay
+    s.shrink = s.rate * decay if u.decoupled else 0.0
+    s.loss_rose = job.batch_loss > job.last_loss
+    job.p.k.prepare_step(&s, job.rates.first_step + t)
+    return s
+
+
+cdef Steps steps_of(const Job *job, ptrdiff_t t, double weight) noexcept nogil:
+    """Step t of weights and biases; λ and α, divided by the batch's weight, act on weights alone."""
+    cdef Steps steps
+    steps.weights = step_settings(job, t, job.u.weight_decay + (job.u.alpha / weight if weight > 0.0 else 0.0))
+    steps.biases = step_settings(job, t, 0.0)
+    return steps
+
+
+cdef void step_share(Job *job, const cmlp_step *s, ptrdiff_t at, ptrdiff_t n, int thread, int n_threads) noexcept nogil:
+    """One step of the thread's share of n parameters from `at` on."""
+    cdef ptrdiff_t first = share(n, 64, thread, n_threads)
+    job.p.k.step(s, &job.vectors, at + first, share(n, 64, thread + 1, n_threads) - first)
+
+
+cdef void step_inputs(Job *job, const cmlp_op *op, const Steps *steps, ptrdiff_t first, ptrdiff_t stop) noexcept nogil:
+    """One step of a layer's weights from inputs first..stop-1, and with input 0 of its biases."""
+    cdef ptrdiff_t j
+    if op.layout == CMLP_ROWS:
+        job.p.k.step(&steps.weights, &job.vectors, op.weights + first * op.ld, (stop - first) * op.ld)
+    else:
+        for j in range(op.n_out):
+            job.p.k.step(&steps.weights, &job.vectors, op.weights + j * op.ld + first, stop - first)
+    if first == 0 and op.biases >= 0:
+        job.p.k.step(&steps.biases, &job.vectors, op.biases, op.n_out)
+
+
+cdef ptrdiff_t n_weights(const cmlp_op *op) noexcept nogil:
+    """Elements of a dense operation's W, its padding included."""
+    return op.ld * (op.n_in if op.layout == CMLP_ROWS else op.n_out)
+
+
+cdef void add_l1(Job *job, ptrdiff_t at, ptrdiff_t n, int thread, int n_threads) noexcept nogil:
+    """g ← g + λ₁ sign(w) for the thread's share of n weights from `at` on; the optimiser multiplies g by job.scale."""
+    cdef ptrdiff_t first = share(n, 64, thread, n_threads)
+    cdef ptrdiff_t offset = (at + first) * job.p.size
+    job.p.k.add_signs(share(n, 64, thread + 1, n_threads) - first, job.vectors.gradient + offset,
+                      job.vectors.params + offset, job.u.l1 / job.scale)
+
+
+cdef void limit_norms(Job *job, int thread, int n) noexcept nogil:
+    """Scales the incoming weights of the thread's units down to the norm that they may have."""
+    cdef const cmlp_op *op
+    cdef int i
+    for i in range(job.p.n_ops):
+        op = &job.p.ops[i]
+        if op.kind == CMLP_DENSE:
+            job.p.k.limit_norms(op, job.vectors.params, job.u.max_norm, share(op.n_out, 16, thread, n),
+                                share(op.n_out, 16, thread + 1, n))
+
+
+cdef void average_slice(Job *job, ptrdiff_t t, int thread, int n) noexcept nogil:
+    """Brings the thread's share of the average up to date after step t; the first step of all starts it."""
+    cdef ptrdiff_t first = share(job.p.net.n_parameters, 64, thread, n)
+    cdef ptrdiff_t count = share(job.p.net.n_parameters, 64, thread + 1, n) - first
+    cdef double decay = job.u.average_decay if job.rates.first_step + t > 0 else 0.0
+    job.p.k.average(count, job.vectors.average + first * job.p.size, job.vectors.params + first * job.p.size, decay)
+
+
+cdef bint steps_at_once(const cmlp_update *u) noexcept nogil:
+    """Whether every parameter may make its step as soon as its own gradient is known."""
+    return (u.clip_value == INFINITY and u.clip_norm == INFINITY and u.l1 == 0.0 and u.rule != CMLP_NO_STEP
+            and (u.batch_size > 1 or u.dropout))
+
+
+cdef void step(Job *job, ptrdiff_t t, double weight, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+    """Clips the gradient by value, then by global norm, and takes step t of this call; weight: the batch's."""
+    cdef const Code *p = job.p
+    cdef const cmlp_update *u = job.u
+    cdef const cmlp_op *op
+    cdef Steps steps
+    cdef double norm
+    cdef int i
+    if u.rule == CMLP_NO_STEP:
+        return
+    if u.clip_value != INFINITY or u.clip_norm != INFINITY:
+        if thread == 0:
+            if u.clip_value != INFINITY:
+                p.k.clip(p.net.n_parameters, job.vectors.gradient, u.clip_value)
+            norm = sqrt(p.k.sum_of_squares(p.net.n_parameters, job.vectors.gradient))
+            job.scale = u.clip_norm / norm if norm > u.clip_norm else 1.0
+        cmlp_wait_for_team(barrier)
+    steps = steps_of(job, t, weight)
+    for i in range(p.n_ops):
+        op = &p.ops[i]
+        if op.kind == CMLP_DENSE:
+            if u.l1 != 0.0:
+                add_l1(job, op.weights, n_weights(op), thread, n)
+            step_share(job, &steps.weights, op.weights, n_weights(op), thread, n)
+            if op.biases >= 0:
+                step_share(job, &steps.biases, op.biases, op.n_out, thread, n)
