@@ -33,20 +33,9 @@ The logical AND as one sigmoid neuron, σ(−30 + 20 x₁ + 20 x₂):
 [0.0, 0.0, 0.0, 1.0]
 """
 
-from cmlp.reference.chain import (
-    SELU_ALPHA,
-    SELU_SCALE,
-    activate,
-    activation_vjp,
-    backward,
-    dropout_mask,
-    forward,
-    loss_and_delta,
-    network_forward,
-    network_gradients,
-    predict,
-    train,
-)
+from cmlp.reference.chain import backward, forward, predict, train
+from cmlp.reference.composition import dropout_mask, network_forward, network_gradients
+from cmlp.reference.functions import SELU_ALPHA, SELU_SCALE, activate, activation_vjp, loss_and_delta
 
 __all__ = [
     "SELU_ALPHA",
