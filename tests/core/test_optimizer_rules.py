@@ -94,8 +94,8 @@ def test_rules_take_clipped_gradients(rule):
 
 def test_the_reference_says_which_optimisers_it_has():
     net, X, y = problem("float64")
-    with pytest.raises(TypeError, match=r"no step of SGD.* give momentum, nesterov and weight_decay"):
-        reference_train(net, X, y, learning_rate=0.1, optimizer=SGD())
+    with pytest.raises(TypeError, match=r"no step of LBFGS.* is written here"):
+        reference_train(net, X, y, learning_rate=0.1, optimizer=LBFGS())
 
 
 def rprop_of_the_paper(net, X, y, optimizer, steps):

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.differences import central_differences
 
 import cmlp
 from cmlp import reference
@@ -75,20 +76,6 @@ class CompiledNet:
 def make_net(request):
     """Return the function that makes a network from weights, biases, activations and a loss."""
     return request.param
-
-
-def central_differences(function, array, step=1e-6):
-    """∂ function / ∂ array, one element at a time."""
-    gradient = np.empty_like(array)
-    for index in np.ndindex(array.shape):
-        value = array[index]
-        array[index] = value + step
-        above = function()
-        array[index] = value - step
-        below = function()
-        array[index] = value
-        gradient[index] = (above - below) / (2 * step)
-    return gradient
 
 
 def sigma(z):
