@@ -83,7 +83,7 @@ class Program:
         rates: NDArray[np.float64],
         first_step: int,
         n_threads: int = 1,
-    ) -> tuple[float, int, int]: ...
+    ) -> tuple[float, float, int, int]: ...
     def gradients(
         self,
         params: _Real,

@@ -24,6 +24,7 @@ from cmlp._engine.threads import check_threads
 from cmlp._engine.update import make_update
 from cmlp.averaging import SWA
 from cmlp.data.samples import ORDERS, Samples, sample_order, split_validation
+from cmlp.losses import CLASSIFYING
 from cmlp.optimizers import Optimizer, as_optimizer
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def fit(
             clip_value=clip_value,
             clip_norm=clip_norm,
             drops_out=model.drops_out,
+            counts_right=model.loss_name in CLASSIFYING,
         )
         if not (samples.checked or is_plain(update)):
             finite_array(samples.X, model.dtype, "X")
@@ -383,14 +385,16 @@ class _FitRules:
 
     def _record(self, result: Pass) -> float:
         """Enter an epoch into the history; return the monitored loss."""
-        history, monitored = self.history, result.loss
+        run, history, monitored = self.run, self.history, result.loss
         history.loss.append(result.loss)
+        if run.update["counts_right"] and not run.model.optimizer.searches:
+            history.accuracy.append(result.correct / result.weight if result.weight else 0.0)
         history.clipped.append(result.clipped)
         history.learning_rate.append(result.learning_rate)
         if not math.isnan(result.objective):
             history.objective.append(result.objective)
         if self.held_out is not None:
-            monitored, accuracy = self.run.model.evaluate(self.held_out)
+            monitored, accuracy = run.model.evaluate(self.held_out)
             history.validation_loss.append(monitored)
             if accuracy is not None:
                 history.validation_accuracy.append(accuracy)

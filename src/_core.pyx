@@ -198,6 +198,8 @@ cdef class Program:
         -------
         loss : float
             Σ s_c ℓ_c over the samples learnt.
+        correct : float
+            Σ s_c [decision of sample c is right], before it is learnt from, if `update` counts_right; see `evaluate`.
         n_clipped : int
             How many elements of δ were clipped.
         bad : int
@@ -238,7 +240,7 @@ cdef class Program:
         last_loss[0] = job.last_loss
         for thread in range(n_threads):
             job.result.n_clipped += job.n_clipped[thread]
-        return job.result.loss, job.result.n_clipped, job.result.bad
+        return job.result.loss, job.result.correct, job.result.n_clipped, job.result.bad
 
     def gradients(self, floating[::1] params, samples, double scale, floating[::1] gradient,
                   floating[::1] workspace, floating[:, ::1] activations=None, floating[:, ::1] errors=None):
@@ -321,8 +323,7 @@ cdef class Program:
                     forward_rows(&code, &params[0], &s, c, &rows, NULL)
                 at = c % CMLP_ROWS_AT_ONCE * rows.stride * code.size
                 loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, rows.activations + at, rows.errors + at)
-                if is_right(&code, &s, c, (<const floating *> (rows.activations + at)) + code.net.output):
-                    correct += weight_of(&s, c)
+                count_right(&code, &s, c, rows.activations + at, &correct)
         return loss, correct
 
 

@@ -112,15 +112,19 @@ cdef void sum_gradient(Job *job, ptrdiff_t n_rows, bint first, const Steps *step
 
 cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) noexcept nogil:
     """Whether all losses of these rows are finite; thread 0 adds them up, in order."""
-    cdef ptrdiff_t r
+    cdef ptrdiff_t r, c
     for r in range(rows):
         if not isfinite(job.losses[r]):
             if thread == 0:
                 job.result.bad = start + r
             return False
         if thread == 0:
-            job.result.loss += job.losses[r] * weight_of(job.s, sample_at(job.s, start + r))
-            job.batch_loss += job.losses[r] * weight_of(job.s, sample_at(job.s, start + r))
+            c = sample_at(job.s, start + r)
+            job.result.loss += job.losses[r] * weight_of(job.s, c)
+            job.batch_loss += job.losses[r] * weight_of(job.s, c)
+            if job.u.counts_right:
+                count_right(job.p, job.s, c, job.w.activations + r * job.p.net.n_activations * job.p.size,
+                            &job.result.correct)
     return True
 
 

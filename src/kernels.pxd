@@ -26,7 +26,7 @@ cdef extern from "kernels/kernels.h" nogil:
         uint64_t seed
         double clip_delta, clip_value, clip_norm, weight_decay, alpha, loss_scale, l1, max_norm, average_decay
         double momentum, eps
-        int rule, decoupled, dropout, mean, weighted_mean
+        int rule, decoupled, dropout, mean, weighted_mean, counts_right
 
     uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) noexcept
 

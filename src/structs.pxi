@@ -42,7 +42,7 @@ cdef struct Workspace:
 
 # What a pass did: Σ s_c ℓ_c, the number of clipped δ, and the position of the first loss that was not finite, or -1.
 cdef struct Result:
-    double loss
+    double loss, correct
     ptrdiff_t n_clipped, bad
 
 
@@ -121,6 +121,14 @@ cdef double run_loss(const Code *p, const Samples *s, ptrdiff_t c, const void *x
         y = s.Y + c * p.net.n_outputs * p.size
     return p.k.loss(&p.net, z, activations + p.net.output * p.size, y, s.labels[c] if s.labels != NULL else -1, weight,
                     errors + p.net.output * p.size)
+
+
+cdef void count_right(const Code *p, const Samples *s, ptrdiff_t c, const char *activations,
+                      double *correct) noexcept nogil:
+    """correct += s_c if the outputs decide as the target of sample c does."""
+    cdef const char *a = activations + p.net.output * p.size
+    if is_right(p, s, c, <const double *> a) if p.size == sizeof(double) else is_right(p, s, c, <const float *> a):
+        correct[0] += weight_of(s, c)
 
 
 cdef bint is_right(const Code *p, const Samples *s, ptrdiff_t c, const floating *a) noexcept nogil:

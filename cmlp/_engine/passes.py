@@ -31,6 +31,7 @@ class Pass:
     """What one pass over the samples did, complete or not."""
 
     loss_sum: float = 0.0  # Σ s_c ℓ_c
+    correct: float = 0.0  # Σ s_c of those whose class was right, if they are counted
     weight: float = 0.0  # Σ s_c
     clipped: int = 0
     learning_rate: float = math.nan  # of the last step
@@ -119,8 +120,11 @@ class Run:
             part = samples if stop - start == n_visits or order is not None else samples.rows(slice(start, stop))
             visits = None if order is None else order[start:stop]
             first, last = start // batch, -(-stop // batch)  # steps
-            loss, clipped, bad = self._call(part, visits, rates if len(rates) == 1 else rates[first:last], last - first)
+            loss, correct, clipped, bad = self._call(
+                part, visits, rates if len(rates) == 1 else rates[first:last], last - first
+            )
             result.loss_sum += loss
+            result.correct += correct
             result.weight += part.total_weight(visits)
             result.clipped += clipped
             result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
@@ -133,7 +137,7 @@ class Run:
 
     def _call(
         self, samples: Samples, visits: NDArray[np.int64] | None, rates: NDArray[np.float64], n_steps: int
-    ) -> tuple[float, int, int]:
+    ) -> tuple[float, float, int, int]:
         """Call the core for one chunk."""
         model, buffers, averaging = self.model, self._buffers, self.model.optimizer.averaging
         buffers.last_loss[0] = model.memory.get("last_loss", 0.0)

@@ -90,7 +90,7 @@ class Objective:
         self.data_loss, self.bad, total = 0.0, None, None
         for part, _ in self.samples.parts():
             n_threads, began = self._threads.next(), time.perf_counter()
-            loss, _, bad = self.model.program.train(
+            loss, _, _, bad = self.model.program.train(
                 w, self._buffers, part, None, self._update, np.zeros(1), 0, n_threads
             )
             self._threads.took(n_threads, time.perf_counter() - began)
@@ -119,7 +119,8 @@ class Objective:
 
     def passed(self, learning_rate: float = math.nan, value: float = math.nan) -> Pass:
         """Return what an iteration reports: the data term at the last point of `gradient`, and E."""
-        return Pass(self.data_loss, self.samples.total_weight(), learning_rate=learning_rate, objective=value)
+        weight = self.samples.total_weight()
+        return Pass(self.data_loss, weight=weight, learning_rate=learning_rate, objective=value)
 
     def failure(self) -> Failure:
         """Say what was not finite at the last point."""

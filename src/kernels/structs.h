@@ -77,7 +77,8 @@
     X(int, decoupled, 0)     /* weight decay goes past the moments (AdamW) */                          \
     X(int, dropout, 0)       /* layers drop out */                                                     \
     X(int, mean, 1)          /* a batch's gradient is the mean over its samples, not the sum */        \
-    X(int, weighted_mean, 0) /* divided by Σ s_c, not by the number of samples */
+    X(int, weighted_mean, 0) /* divided by Σ s_c, not by the number of samples */                      \
+    X(int, counts_right, 0)  /* decisions are compared with the targets */
 
 #define CMLP_MEMBER(type, name, nothing) type name;
 typedef struct {

@@ -63,3 +63,40 @@ def test_messages_count_epochs_from_1_as_progress_does(capsys):
         net.fit(X, X[:, 0], epochs=3, optimizer=cmlp.SGD(rates), progress=True)
     assert caught.value.epoch == 1  # as an index into the lists
     assert capsys.readouterr().err.startswith("epoch 1/3")
+
+
+TARGETS = {  # loss: outputs, and targets of 90 samples
+    "cross_entropy": (3, lambda rng: rng.integers(0, 3, 90)),
+    "one-hot": (3, lambda rng: np.eye(3)[rng.integers(0, 3, 90)]),
+    "binary_cross_entropy": (2, lambda rng: rng.integers(0, 2, (90, 2)).astype(float)),
+    "hinge": (1, lambda rng: rng.choice([-1.0, 1.0], 90)),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("way", ["plainly", "in blocks", "by batches", "one by the gradient"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accuracy_is_that_of_every_sample_when_it_is_visited(kind, dtype, way, weighted):
+    rng = np.random.default_rng(0)
+    n_outputs, targets = TARGETS[kind]
+    loss = "cross_entropy" if kind == "one-hot" else kind
+    n = 60 if way == "in blocks" else 3
+    X, y = rng.normal(size=(90, n)).astype(dtype), targets(rng)
+    weights = rng.uniform(0.5, 2, 90) if weighted else np.ones(90)
+    net, twin = (cmlp.MLP([n, 5, n_outputs], loss=loss, dtype=dtype, seed=1, optimizer=cmlp.SGD(0.05)) for _ in "ab")
+    net._model.program.in_blocks = way == "in blocks"
+    batch = 32 if way == "by batches" else 1
+    clip = {"clip_norm": 1e9} if way == "one by the gradient" else {}
+    settings = {"batch_size": batch, "sample_weight": weights, **clip}
+    history = net.fit(X, y, epochs=1, order="given", **settings)
+    right = 0.0
+    for start in range(0, 90, batch):
+        rows = slice(start, start + batch)
+        right += twin.evaluate(X[rows], y[rows], sample_weight=weights[rows]).accuracy * weights[rows].sum()
+        twin.partial_fit(X[rows], y[rows], batch_size=batch, sample_weight=weights[rows], **clip)
+    assert history.accuracy == [pytest.approx(right / weights.sum())]
+
+
+def test_a_loss_of_values_has_no_accuracy():
+    assert fitted(2).accuracy == []
