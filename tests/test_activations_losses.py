@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,14 +23,6 @@ from cmlp.losses import (
     loss_parameter,
     loss_to_config,
 )
-
-
-def test_ids_are_those_of_the_kernels():
-    header = (Path(__file__).parent.parent / "src" / "kernels" / "kernels.h").read_text()
-    enums = [re.findall(r"CMLP_(\w+)", body) for body in re.findall(r"enum \{(.*?)\}", header, re.DOTALL)]
-    for names in (ACTIVATIONS, LOSSES):
-        assert [name.upper() for name in names] in enums
-        assert list(names.values()) == list(range(len(names)))
 
 
 @pytest.mark.parametrize(
