@@ -26,9 +26,9 @@ if os.environ.get("CMLP_WERROR"):  # continuous integration: every warning is an
     Options.warning_errors = True
 if os.environ.get("CMLP_EMULATE_AVX512"):  # tests: run the 64-byte kernels on a processor without AVX-512
     macros += [("CMLP_EMULATE_AVX512", "1")]
-link_args = []
+link_args = ["-Wl,--strip-all"] if sys.platform == "linux" else []  # the symbols, for the same reason
 if os.environ.get("CMLP_SANITIZE"):  # tools/sanitize: the first wrong access or undefined operation ends the run
-    link_args += ["-fsanitize=address,undefined"]
+    link_args = ["-fsanitize=address,undefined"]
     compile_args += [*link_args, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
 coverage = bool(os.environ.get("CMLP_COVERAGE"))
 if coverage:  # lines of the .pyx are traced; Cython's coverage plugin wants the generated C beside its source

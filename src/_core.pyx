@@ -21,11 +21,12 @@ from libc.string cimport memcpy, memset
 
 from kernels cimport (
     CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
-    CMLP_MOST_THREADS, CMLP_N_SLOTS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
-    cmlp_activation_names, cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels,
-    cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults,
-    cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team, cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target,
-    cmlp_update, cmlp_update_defaults, cmlp_update_fields, cmlp_vectors, cmlp_wait_for_team,
+    CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD, cmlp_activation_names,
+    cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
+    cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
+    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team,
+    cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
+    cmlp_vectors, cmlp_wait_for_team,
 )
 
 cnp.import_array()
@@ -217,14 +218,17 @@ cdef class Program:
         cdef Samples s
         cdef Workspace w
         cdef Job job
-        keep = set_samples(&s, &code.net, X, samples)
+        _samples = set_samples(&s, &code.net, X, samples)
         if order is not None:
             s.order, s.n = &order[0], order.shape[0]
-        if rates.shape[0] > 1:
+        if u.batch_size < 1 or not 1 <= n_threads <= CMLP_MOST_THREADS:
+            raise ValueError(f"batch_size must be 1 or more and n_threads 1 to {CMLP_MOST_THREADS}, "
+                             f"not {u.batch_size} and {n_threads}")
+        if rates.shape[0] != 1:
             expect("rates", rates.shape[0], (s.n + u.batch_size - 1) // u.batch_size)
         memset(&job, 0, sizeof(Job))
         job.rows_at_once = min(u.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
-        keep_too = set_vectors(&job.vectors, &code.net, params, buffers)
+        _vectors = set_vectors(&job.vectors, &code.net, params, buffers)
         w = workspace_in(&code, workspace, job.rows_at_once, n_threads)
         if job.vectors.gradient == NULL and not plain:
             raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
@@ -256,7 +260,7 @@ cdef class Program:
         cdef cmlp_target to = cmlp_target(NULL, scale, INFINITY)
         cdef Samples s
         cdef Workspace w
-        keep = set_samples(&s, &code.net, X, samples)
+        _samples = set_samples(&s, &code.net, X, samples)
         w = workspace_in(&code, workspace, 1, 1)
         expect("params", params.shape[0], code.net.n_parameters)
         expect("gradient", gradient.shape[0], code.net.n_parameters)
@@ -313,7 +317,9 @@ cdef class Program:
         cdef Samples s
         cdef Workspace w
         cdef cmlp_rows rows
-        keep = set_samples(&s, &code.net, X, samples)
+        cdef char *activations
+        cdef char *errors
+        _samples = set_samples(&s, &code.net, X, samples)
         expect("params", params.shape[0], code.net.n_parameters)
         w = workspace_in(&code, workspace, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
@@ -322,8 +328,9 @@ cdef class Program:
                     rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c))
                     forward_rows(&code, &params[0], &s, c, &rows, NULL)
                 at = c % CMLP_ROWS_AT_ONCE * rows.stride * code.size
-                loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, rows.activations + at, rows.errors + at)
-                count_right(&code, &s, c, rows.activations + at, &correct)
+                activations, errors = rows.activations + at, rows.errors + at
+                loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, activations, errors)
+                count_right(&code, &s, c, activations, &correct)
         return loss, correct
 
 

@@ -61,7 +61,7 @@ cdef void forward_rows(const Code *p, const void *params, const Samples *s, ptrd
 
 cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t first, ptrdiff_t stop, double scale,
                      int thread) noexcept nogil:
-    """Forward and backward for rows first..stop-1 of those at `start`: losses, errors and deltas, but no gradient yet."""
+    """Forward and backward for rows first..stop-1 of those at `start`: losses, errors and deltas, no gradient yet."""
     cdef const Code *p = job.p
     cdef cmlp_rows rows = rows_of(p, job.w, first, stop - first)
     cdef cmlp_target to

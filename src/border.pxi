@@ -74,9 +74,8 @@ cdef cnp.ndarray records_of(object values, object dtype, int ndim):
     """The values as an array of records, where C finds them."""
     array = np.asarray(values)
     if array.dtype != dtype or array.ndim != ndim:
-        name = next(name for name, known in globals().items() if known is dtype)
-        wanted = f"a 1-dimensional array of cmlp._core.{name}" if ndim else f"one record of cmlp._core.{name}"
-        raise TypeError(f"expected {wanted}, not a {array.ndim}-dimensional array of {array.dtype}")
+        raise TypeError(f"expected {'an array of records' if ndim else 'one record'} with the fields "
+                        f"{', '.join(dtype.names)}, not an array of {array.ndim} dimensions of {array.dtype}")
     return array if cnp.PyArray_ISCARRAY_RO(array) else array.copy()
 
 

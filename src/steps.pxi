@@ -5,23 +5,22 @@ cdef struct Steps:
     cmlp_step weights, biases
 
 
-cdef cmlp_step step_settings(const Job *job, ptrdiff_t t, double decay) noexcept nogil:
-    """What step t of this call needs besides the vectors."""
-    cdef const cmlp_update *u = job.u
-    cdef cmlp_step s
-    s.update, s.scale, s.rate, s.eps = u, job.scale, rate_at(job.rates, t), u.eps
-    s.decay = 0.0 if u.decoupled else decay
-    s.shrink = s.rate * decay if u.decoupled else 0.0
-    s.loss_rose = job.batch_loss > job.last_loss
-    job.p.k.prepare_step(&s, job.rates.first_step + t)
-    return s
-
-
 cdef Steps steps_of(const Job *job, ptrdiff_t t, double weight) noexcept nogil:
-    """Step t of weights and biases; λ and α, divided by the batch's weight, act on weights alone."""
+    """Step t of this call; λ and α, divided by the batch's weight, act on weights alone."""
+    cdef const cmlp_update *u = job.u
+    cdef double decay = u.weight_decay + (u.alpha / weight if weight > 0.0 else 0.0)
     cdef Steps steps
-    steps.weights = step_settings(job, t, job.u.weight_decay + (job.u.alpha / weight if weight > 0.0 else 0.0))
-    steps.biases = step_settings(job, t, 0.0)
+    cdef cmlp_step *s = &steps.weights
+    s.update, s.scale, s.rate, s.eps = u, job.scale, rate_at(job.rates, t), u.eps
+    s.decay, s.shrink = 0.0, 0.0
+    s.loss_rose = job.batch_loss > job.last_loss
+    if u.decoupled:
+        s.shrink = s.rate * decay
+    else:
+        s.decay = decay
+    job.p.k.prepare_step(s, job.rates.first_step + t)
+    steps.biases = steps.weights
+    steps.biases.decay = steps.biases.shrink = 0.0
     return steps
 
 

@@ -1,10 +1,10 @@
 /* One step of each rule over a slice of the parameter vector, in place; cmlp/optimizers.py has the formulas and their
  * sources. Padding stays zero: where w, g and the state are 0, every rule leaves w at 0.
  *
- * NAME(step_sgd)(n, s, w, g, slots) is the rule sgd for n weights w with the gradient g; slots: what the optimiser keeps
- * of these weights, by the ids of CMLP_SLOTS. */
-#define RULE(name) \
-    static void NAME(step_##name)(ptrdiff_t n, const cmlp_step *s, REAL *w, const REAL *g, REAL *const *slots)
+ * NAME(step_sgd)(s, v, at, n) is the rule sgd for n parameters from `at` on. */
+#define RULE(name) INLINE void NAME(step_##name)(const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n)
+#define FROM(vector) ((REAL *)v->vector + at)
+#define SLOT(ID) FROM(slots[CMLP_##ID])
 
 /* v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
 static void NAME(sgd_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
@@ -22,7 +22,7 @@ static void NAME(sgd_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, co
     }
 }
 
-RULE(sgd) { NAME(sgd_loop)(n, s, w, g, s->update->momentum != 0 ? slots[CMLP_VELOCITY] : NULL); }
+RULE(sgd) { NAME(sgd_loop)(n, s, FROM(params), FROM(gradient), s->update->momentum != 0 ? SLOT(VELOCITY) : NULL); }
 
 /* m ← β₁ m + (1-β₁) g; v ← β₂ v + (1-β₂) g²; w ← (1 − shrink) w − γ m / (√v + ε), where the caller has put the bias
  * corrections into γ and ε. AMSGrad: v̂ ← max(v̂, v) takes the place of v in the step. */
@@ -42,11 +42,11 @@ INLINE void NAME(adam_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, c
 }
 
 RULE(adam) {
-    REAL *m = slots[CMLP_VELOCITY], *v = slots[CMLP_SQUARES];
+    REAL *w = FROM(params), *g = FROM(gradient), *mean = SLOT(VELOCITY), *squares = SLOT(SQUARES);
     if (s->update->amsgrad)
-        NAME(adam_loop)(n, s, w, g, m, v, slots[CMLP_LARGEST_SQUARES], 1);
+        NAME(adam_loop)(n, s, w, g, mean, squares, SLOT(LARGEST_SQUARES), 1);
     else
-        NAME(adam_loop)(n, s, w, g, m, v, NULL, 0);
+        NAME(adam_loop)(n, s, w, g, mean, squares, NULL, 0);
 }
 
 /* The bias corrections m / (1 - β₁ᵗ⁺¹) and √(v / (1 - β₂ᵗ⁺¹)), as factors of γ and ε; t counts from 0. */
@@ -80,16 +80,15 @@ INLINE void NAME(rmsprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
 }
 
 RULE(rmsprop) {
-    const int momentum = s->update->momentum != 0, centered = s->update->centered;
-    REAL *v = slots[CMLP_SQUARES], *velocity = slots[CMLP_VELOCITY], *means = slots[CMLP_MEANS];
-    if (momentum && centered)
-        NAME(rmsprop_loop)(n, s, w, g, v, velocity, means, 1, 1);
-    else if (momentum)
-        NAME(rmsprop_loop)(n, s, w, g, v, velocity, NULL, 1, 0);
-    else if (centered)
-        NAME(rmsprop_loop)(n, s, w, g, v, NULL, means, 0, 1);
+    REAL *w = FROM(params), *g = FROM(gradient), *squares = SLOT(SQUARES);
+    if (s->update->momentum != 0 && s->update->centered)
+        NAME(rmsprop_loop)(n, s, w, g, squares, SLOT(VELOCITY), SLOT(MEANS), 1, 1);
+    else if (s->update->momentum != 0)
+        NAME(rmsprop_loop)(n, s, w, g, squares, SLOT(VELOCITY), NULL, 1, 0);
+    else if (s->update->centered)
+        NAME(rmsprop_loop)(n, s, w, g, squares, NULL, SLOT(MEANS), 0, 1);
     else
-        NAME(rmsprop_loop)(n, s, w, g, v, NULL, NULL, 0, 0);
+        NAME(rmsprop_loop)(n, s, w, g, squares, NULL, NULL, 0, 0);
 }
 
 /* v ← v + g²; w ← w − γ g / (√v + ε). */
@@ -103,7 +102,7 @@ static void NAME(adagrad_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
     }
 }
 
-RULE(adagrad) { NAME(adagrad_loop)(n, s, w, g, slots[CMLP_SQUARES]); }
+RULE(adagrad) { NAME(adagrad_loop)(n, s, FROM(params), FROM(gradient), SLOT(SQUARES)); }
 
 /* iRPROP+: Δ grows by η⁺ where g keeps its sign and shrinks by η⁻ where it changes; w ← w − sign(g) Δ. Where the sign
  * changed no step is made, or the last one is taken back if the loss has risen, and g counts as 0 for the next step.
@@ -124,18 +123,16 @@ static void NAME(rprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, 
     }
 }
 
-RULE(rprop) { NAME(rprop_loop)(n, s, w, g, slots[CMLP_LAST_SIGNS], slots[CMLP_STEP_SIZES]); }
+RULE(rprop) { NAME(rprop_loop)(n, s, FROM(params), FROM(gradient), SLOT(LAST_SIGNS), SLOT(STEP_SIZES)); }
 
 RULE(none) {}
 #undef RULE
+#undef FROM
+#undef SLOT
 
-/* The step of n parameters from `at` on. */
 static void NAME(step)(const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n) {
-    REAL *w = (REAL *)v->params + at, *slots[CMLP_N_SLOTS];
-    const REAL *g = (const REAL *)v->gradient + at;
-    for (int i = 0; i < CMLP_N_SLOTS; i++) slots[i] = v->slots[i] ? (REAL *)v->slots[i] + at : NULL;
 #define CASE(ID, name) \
-    case CMLP_##ID: NAME(step_##name)(n, s, w, g, slots); break;
+    case CMLP_##ID: NAME(step_##name)(s, v, at, n); break;
     switch (s->update->rule) { CMLP_RULES(CASE) }
 #undef CASE
 }
