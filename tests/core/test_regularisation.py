@@ -389,16 +389,17 @@ def test_an_interrupt_keeps_the_average(averaging):
             raise KeyboardInterrupt
 
     nets = [problem(optimizer=SGD(0.05, averaging=averaging)) for _ in range(2)]
-    for (net, X, y), epochs, callbacks in zip(nets, (9, 3), ([interrupt], []), strict=True):
-        history = net.fit(X, y, epochs=epochs, order="given", callbacks=callbacks)
-        assert history.stopped == ("interrupted" if callbacks else "epochs")
+    (net, X, y), (twin, *_) = nets
+    with pytest.raises(cmlp.TrainingInterrupted):
+        net.fit(X, y, epochs=9, order="given", callbacks=[interrupt])
+    twin.fit(X, y, epochs=3, order="given")
     np.testing.assert_array_equal(everything(nets[0][0]), everything(nets[1][0]))
 
 
 @pytest.mark.parametrize("averaging", [EMA(0.9), SWA(0), SWA(9)])
 def test_divergence_restores_the_average_and_what_it_is_of(averaging):
     net, X, y = problem(optimizer=SGD([0.05, 0.05, 1e300], averaging=averaging))
-    with pytest.raises(cmlp.DivergenceError, match="epoch 2"):
+    with pytest.raises(cmlp.DivergenceError, match="epoch 3"):
         net.fit(X, y, epochs=3, order="given")
     same, *_ = problem(optimizer=SGD(0.05, averaging=averaging))
     same.fit(X, y, epochs=2, order="given")
