@@ -7,7 +7,10 @@ import pytest
 from helpers.estimators import (
     DATA,
     X_iris,
+    X_labels,
+    Y_labels,
     fitted,
+    some_weights,
     y_iris,
 )
 from sklearn.base import clone
@@ -15,6 +18,7 @@ from sklearn.metrics import accuracy_score
 
 import cmlp
 from cmlp.estimators import MLPClassifier, MLPRegressor
+from cmlp.losses import CrossEntropy
 
 
 @pytest.mark.parametrize("y", [y_iris, np.minimum(y_iris, 1)])
@@ -50,14 +54,45 @@ def test_hinge_decides_by_the_sign(data, solver):
     assert not hasattr(MLPClassifier(), "decision_function")
 
 
-def test_label_smoothing_makes_cautious():
+@pytest.mark.parametrize("data", ["three_classes", "two_classes", "labels"])
+def test_label_smoothing_makes_cautious(data):
+    _, X, y = DATA[data]
     settings = {"max_iter": 300, "learning_rate_init": 0.01, "alpha": 0, "random_state": 0}
-    sharp, smooth = MLPClassifier(**settings), MLPClassifier(loss=cmlp.losses.CrossEntropy(0.3), **settings)
-    most = [fitted(model, X_iris, y_iris).predict_proba(X_iris).max() for model in (sharp, smooth)]
+    sharp, smooth = MLPClassifier(**settings), MLPClassifier(loss=CrossEntropy(0.3), **settings)
+    most = [fitted(model, X, y).predict_proba(X).max() for model in (sharp, smooth)]
     assert most[0] > 0.99
-    assert most[1] < 0.9
-    with pytest.raises(ValueError, match="three classes"):
-        smooth.fit(X_iris, y_iris > 0)
+    assert most[1] < 0.95
+    assert smooth.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("data", ["two_classes", "labels"])
+@pytest.mark.parametrize("weights", [None, some_weights])
+def test_label_smoothing_by_hand(data, weights):
+    """One step of gradient descent from known weights: ∂ℓ/∂z = σ(z) - t with t = y (1 - ε) + ε/2."""
+    _, X, y = DATA[data]
+    eps, rate, s = 0.2, 0.5, np.ones(len(X)) if weights is None else weights[: len(X)]
+    settings = {"hidden_layer_sizes": (), "alpha": 0, "batch_size": len(X), "shuffle": False, "random_state": 0}
+    model = MLPClassifier(loss=CrossEntropy(eps), optimizer=cmlp.SGD(1e-300), max_iter=1, **settings)
+    (W,), (b,) = (arrays for arrays in (fitted(model, X, y).coefs_, model.intercepts_))
+    p = 1 / (1 + np.exp(-(X @ W + b)))
+    t = np.where(y[:, None] == "yes" if data == "two_classes" else y, 0.9, 0.1)
+    losses = -(t * np.log(p) + (1 - t) * np.log(1 - p)).sum(1)
+    fitted(model.set_params(optimizer__learning_rate=rate), X, y, sample_weight=s, validation_data=(X, y))
+    assert model.loss_ == pytest.approx((s * losses).sum() / s.sum())
+    delta = s[:, None] * (p - t) / s.sum()
+    np.testing.assert_allclose(model.coefs_[0], W - rate * X.T @ delta)
+    np.testing.assert_allclose(model.intercepts_[0], b - rate * delta.sum(0))
+    p = model.predict_proba(X)[:, 1:] if data == "two_classes" else model.predict_proba(X)
+    expected = -(t * np.log(p) + (1 - t) * np.log(1 - p)).sum(1).mean()
+    assert model.validation_loss_curve_ == [pytest.approx(expected)]
+    assert model.validation_scores_ == [pytest.approx(accuracy_score(y, model.predict(X)))]
+
+
+def test_no_smoothing_is_log_loss():
+    for X, y in ((X_iris, y_iris), (X_iris, y_iris > 0), (X_labels, Y_labels)):
+        models = [MLPClassifier(loss=loss, random_state=0, max_iter=5) for loss in ("log_loss", CrossEntropy(0))]
+        a, b = (fitted(model, X, y) for model in models)
+        assert np.array_equal(a.coefs_[0], b.coefs_[0])
 
 
 def test_losses_of_a_regression():
