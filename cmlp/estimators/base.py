@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
 
 _FLOATS = (np.float64, np.float32)
+_MADE_FROM = attrgetter("activation", "out_activation_", "loss", "dropout", "standardize", "missing")  # a network
 
 
 class Estimator(Parametrized):
@@ -83,8 +85,7 @@ class Estimator(Parametrized):
         """Return the network with the parameters that `coefs_` and `intercepts_` hold."""
         shapes = [np.shape(W) for W in self.coefs_]
         dtype = np.float32 if getattr(self.coefs_[0], "dtype", None) == np.float32 else np.float64
-        named = self.activation, self.out_activation_, self.loss, self.dropout, self.standardize, self.missing
-        plan = (shapes, dtype, *named)
+        plan = (shapes, dtype, _MADE_FROM(self))
         network: MLP | None = self.__dict__.get("_network")
         if network is None or plan != self._plan:
             network = self._new_network([shapes[0][0], *(shape[1] for shape in shapes)], dtype, network)
@@ -93,7 +94,7 @@ class Estimator(Parametrized):
         both: tuple[tuple[str, Any], ...] = (("coefs_", network.weights), ("intercepts_", network.biases))
         for name, views in both:
             arrays = getattr(self, name)
-            if any(array is not view for array, view in zip(arrays, views, strict=True)):
+            if len(arrays) != len(views) or not all(map(is_, arrays, views)):
                 for array, view in zip(arrays, views, strict=True):
                     view[...] = array
                 setattr(self, name, list(views))
