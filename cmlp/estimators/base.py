@@ -2,36 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.base import _fit_context, is_classifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp.activations import ACTIVATIONS
 from cmlp.data.samples import Samples, as_rows
+from cmlp.estimators.parameters import Parametrized, as_in_cmlp
 from cmlp.estimators.rules import HeldOut, fit_lbfgs, fit_stochastic, optimizer_of
+from cmlp.initializers import initial_biases, initial_weights
 from cmlp.mlp import MLP
 from cmlp.network import model_of
-from cmlp.optimizers import SGD, Optimizer
+from cmlp.optimizers import SGD
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_AS_IN_CMLP = {"logistic": "sigmoid"}  # scikit-learn's names
+    from cmlp._engine.model import Model
+
 _FLOATS = (np.float64, np.float32)
+_MADE_FROM = attrgetter("activation", "out_activation_", "loss", "dropout", "standardize", "missing")  # a network
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(Parametrized):
     """What classifier and regressor share.
 
-    `coefs_` and `intercepts_` are lists of live views of the network's parameters; arrays that users put into the lists
-    are copied to the network before it is used the next time.
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        W_k of every layer: live views of the network's weights. Writing to them changes it, and arrays put into the
+        list are copied to it before it is used the next time.
+    intercepts_ : list of ndarray of shape (n_out,)
+        b_k of every layer, likewise.
+    loss_ : float
+        Mean loss of the last epoch, with the penalty.
+    loss_curve_ : list of float
+        That of every epoch, or iteration of lbfgs.
+    best_loss_ : float or None
+        The least of them; None with early stopping.
+    validation_scores_ : list of float or None
+        Accuracy or R² of the validation samples after every epoch; None without any.
+    validation_loss_curve_ : list of float or None
+        Their mean loss, without the penalty; None without any.
+    best_validation_score_ : float or None
+        The best score of early stopping; None without it.
+    t_ : int
+        Samples learnt from by a stochastic solver.
+    n_iter_ : int
+        Epochs of the last call, or iterations of lbfgs.
+    n_features_in_ : int
+        Columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X is a frame whose columns are all named by strings.
+    n_layers_ : int
+        Layers, those of the inputs and outputs included.
+    n_outputs_ : int
+        Outputs of the network.
+    out_activation_ : str
+        Their activation.
+    network_ : cmlp.MLP
+        What does the work, for all that it can do: `save`, `gradients`, `forward`, `capsule`, ...
     """
 
     coefs_: list[Any]
@@ -43,90 +79,50 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     best_validation_score_: float | None
     _plan: tuple[Any, ...]  # what the network was made from
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({*ACTIVATIONS, *_AS_IN_CMLP}), list, tuple],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean", StrOptions({"optimizer"})],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "optimizer": [Optimizer, None],
-        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-        "l1": [Interval(Real, 0, None, closed="left")],
-        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "clip_delta": [Interval(Real, 0, None, closed="neither"), None],
-        "clip_value": [Interval(Real, 0, None, closed="neither"), None],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "callbacks": [list, tuple],
-        "n_threads": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "dtype": [Options(type, {np.float32, np.float64}), StrOptions({"float32", "float64"}), None],
-    }
-
     # ---------------------------------------------------------------------------------------------- the network
-
-    def _hidden_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        found = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(found) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {found}.")
-        return [int(n) for n in found]
-
-    def _hidden_activations(self, n_hidden: int) -> list[str]:
-        names = [self.activation] * n_hidden if isinstance(self.activation, str) else list(self.activation)
-        if len(names) != n_hidden:
-            raise ValueError(
-                f"activation must be one name or one per hidden layer ({n_hidden}), got {self.activation!r}."
-            )
-        return [_AS_IN_CMLP.get(name, name) for name in names]
 
     def _synced(self) -> MLP:
         """Return the network with the parameters that `coefs_` and `intercepts_` hold."""
         shapes = [np.shape(W) for W in self.coefs_]
         dtype = np.float32 if getattr(self.coefs_[0], "dtype", None) == np.float32 else np.float64
-        plan = (shapes, self.activation, self.out_activation_, self.loss, self.dropout, dtype)
+        plan = (shapes, dtype, _MADE_FROM(self))
         network: MLP | None = self.__dict__.get("_network")
         if network is None or plan != self._plan:
-            network = self._network = MLP(
-                [shapes[0][0], *(shape[1] for shape in shapes)],
-                activation=self._hidden_activations(len(shapes) - 1),
-                output_activation=_AS_IN_CMLP.get(self.out_activation_, self.out_activation_),
-                loss=self._core_loss(),
-                init="zeros",
-                bias_init="zeros",
-                dropout=self.dropout,
-                dtype=dtype,
-            )
-            self._plan = plan
+            network = self._new_network([shapes[0][0], *(shape[1] for shape in shapes)], dtype, network)
+            self._network, self._plan = network, plan
             self.__dict__.pop("_optimizer", None)
         both: tuple[tuple[str, Any], ...] = (("coefs_", network.weights), ("intercepts_", network.biases))
         for name, views in both:
             arrays = getattr(self, name)
-            if any(array is not view for array, view in zip(arrays, views, strict=True)):
+            if len(arrays) != len(views) or not all(map(is_, arrays, views)):
                 for array, view in zip(arrays, views, strict=True):
                     view[...] = array
                 setattr(self, name, list(views))
         return network
 
+    def _new_network(self, sizes: list[int], dtype: Any, before: MLP | None) -> MLP:
+        """Return a network without weights, on the scale of the one before if that has as many inputs."""
+        network = MLP(
+            sizes,
+            activation=self._hidden_activations(len(sizes) - 2),
+            output_activation=as_in_cmlp(self.out_activation_),
+            loss=self._core_loss(),
+            init="zeros",
+            bias_init="zeros",
+            dropout=self.dropout,
+            dtype=dtype,
+            standardize=bool(self.standardize),
+            missing=self.missing,
+        )
+        if before is not None:
+            scaling, learnt = model_of(network).scaling, model_of(before).scaling
+            if scaling.mean.shape == learnt.mean.shape:
+                scaling.set_state(learnt.state())
+        return network
+
     @property
     def network_(self) -> MLP:
-        """The fitted `cmlp.MLP`, for all that it can do: `save`, `gradients`, `forward`, `capsule`, ..."""
+        """The fitted network."""
         check_is_fitted(self)
         return self._synced()
 
@@ -148,21 +144,31 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 self._optimizer = self._network.optimizer
 
     def _initialize(self, layer_sizes: list[int], dtype: Any, rng: np.random.RandomState) -> None:
-        """Draw the parameters as scikit-learn does: Glorot's uniform distribution, layer by layer W_k, then b_k."""
+        """Draw the parameters, and forget an earlier fit."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(layer_sizes)
         self.out_activation_ = self._out_activation()
-        names = self._hidden_activations(self.n_layers_ - 2) or [self.activation]
-        self.coefs_, self.intercepts_ = [], []
-        for k, (n_in, n_out) in enumerate(pairwise(layer_sizes)):
-            factor = 2 if names[min(k, len(names) - 1)] in ("sigmoid", "logistic") else 6
-            bound = np.sqrt(factor / (n_in + n_out))
-            self.coefs_.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
-            self.intercepts_.append(rng.uniform(-bound, bound, n_out).astype(dtype))
-        for name in ("_optimizer", "_best_parameters", "best_loss_", "validation_scores_"):  # of an earlier fit
+        drawn = list(self._draw(layer_sizes, rng))
+        self.coefs_, self.intercepts_ = [W.astype(dtype) for W, _ in drawn], [b.astype(dtype) for _, b in drawn]
+        for name in ("_network", "_optimizer", "_best_parameters", "best_loss_", "validation_scores_"):
             self.__dict__.pop(name, None)
         self._no_improvement_count = 0
         self.loss_curve_ = []
+
+    def _draw(
+        self, layer_sizes: list[int], rng: np.random.RandomState
+    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield W_k and b_k: as `init` says, or of Glorot's uniform distribution, drawn as scikit-learn does."""
+        if self.init is not None:
+            generator = generator_from(rng)
+            for shape in pairwise(layer_sizes):
+                yield initial_weights(self.init, generator, *shape), initial_biases(self.init, generator, *shape)
+            return
+        names = self._hidden_activations(self.n_layers_ - 2) or [self.activation]
+        for k, (n_in, n_out) in enumerate(pairwise(layer_sizes)):
+            factor = 2 if names[min(k, len(names) - 1)] in ("sigmoid", "logistic") else 6
+            bound = np.sqrt(factor / (n_in + n_out))
+            yield rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)
 
     def _begin_validation(self, held_out: HeldOut | None) -> None:
         """Start a record of the validation, if there is to be one and is none yet (or the other way round)."""
@@ -196,24 +202,38 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         network = self._synced()
         model = model_of(network)
         if model.drops_out:
-            model.rng = np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
+            model.rng = generator_from(rng)
         if network.sizes != layer_sizes:
             raise ValueError(f"the layers have the sizes {network.sizes}, but these parameters and data {layer_sizes}.")
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        samples = self._samples(X, y, weights, network)
-        held_out, kept = None, None
+        samples, kept, rest = self._samples(X, y, weights, network), None, None
         if validation_data is not None:
-            held_out = HeldOut(self, model, self._validation_samples(validation_data, network))
+            rest = self._validation_samples(validation_data, network)
         elif self.early_stopping and self._stochastic:
-            kept, rest = self._split(y, rng)
-            held_out = HeldOut(self, model, samples.rows(rest))
+            kept, rows = self._split(y, rng)
+            rest = samples.rows(rows)
+        learn_scale(model, samples, kept, incremental=incremental)
+        held_out = None if rest is None else HeldOut(self, model, model.scaled(rest))
         self._begin_validation(held_out)
+        self._train(model, model.scaled(samples), kept, held_out, rng, incremental)
+        return self
+
+    def _train(
+        self,
+        model: Model,
+        samples: Samples,
+        kept: NDArray[np.int64] | None,
+        held_out: HeldOut | None,
+        rng: np.random.RandomState,
+        incremental: bool,
+    ) -> None:
+        """Train by the solver on the rows `kept` (None: all), by a new optimiser unless the present one goes on."""
         if not self._stochastic:
             model.set_optimizer(SGD())
-            self._optimizer = network.optimizer
+            self._optimizer = model.optimizer
             fit_lbfgs(self, model, samples, held_out)
-            return self
+            return
         if not hasattr(self, "_optimizer") or not (incremental or self.warm_start == "optimizer"):
             model.set_optimizer(optimizer_of(self))
         if self.early_stopping and not hasattr(self, "_best_parameters"):
@@ -221,8 +241,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         try:
             fit_stochastic(self, model, samples, kept, held_out, rng, incremental=incremental)
         finally:
-            self._optimizer = network.optimizer
-        return self
+            self._optimizer = model.optimizer
 
     def _samples(self, X: Any, y: NDArray[Any], weights: Any, network: MLP) -> Samples:
         """Return checked samples as the core takes them, X still sparse if it is too large to be made dense at once."""
@@ -252,19 +271,29 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _validation_samples(self, data: Any, network: MLP) -> Samples:
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise ValueError(f"validation_data must be a pair (X, y), got {type(data).__name__}.")
-        X, y = validate_data(self, *data, reset=False, **self._checks())
+        X, y = self._validated(*data, reset=False, **self._checks())
         return self._samples(X, self._encoded(_one_dimensional(y)), None, network)
 
     def _checks(self) -> dict[str, Any]:
-        """Return how `validate_data` checks training data."""
-        dtype = _FLOATS if self.dtype is None else np.dtype(self.dtype)
-        return {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtype}
+        """Return how `_validated` checks training data."""
+        return {"multi_output": True, "dtype": _FLOATS if self.dtype is None else np.dtype(self.dtype)}
+
+    def _validated(self, X: Any, *y: Any, **options: Any) -> Any:
+        """Return X, or X and y, as scikit-learn checks them; X may have NaN or be sparse if that suits `missing`."""
+        finite = "allow-nan" if self.missing == "mean" else True
+        found = validate_data(self, X, *y, accept_sparse=["csr", "csc"], ensure_all_finite=finite, **options)
+        if self._scaled and not isinstance(found[0] if y else found, np.ndarray):
+            raise ValueError(
+                f"{self._scaled} does not go with a sparse X, whose zeros it would fill: give X.toarray(), or leave it "
+                "out and scale X by sklearn.preprocessing.MaxAbsScaler()."
+            )
+        return found
 
     def _validate_input(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
     ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None]:
         """Return X, the targets (M, n_outputs) and the weights, if there are any."""
-        X, y = validate_data(self, X, y, reset=first, **self._checks())
+        X, y = self._validated(X, y, reset=first, **self._checks())
         y = _one_dimensional(y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         return X, self._targets(y, incremental, first), self._weighted(y, weights, incremental)
@@ -312,33 +341,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, validation_data)
 
-    @property
-    def _stochastic(self) -> bool:
-        return self.optimizer is not None or self.solver != "lbfgs"
-
-    def _check_solver_suits(self) -> None:
-        """Raise an error for what goes with stochastic solvers only, or stands in the optimiser."""
-        if not self._stochastic:
-            given = [name for name in ("l1", "max_norm", "clip_value", "clip_norm", "dropout") if getattr(self, name)]
-            if given:
-                raise ValueError(f"{given[0]} needs a stochastic solver: solver='lbfgs' goes without.")
-        if getattr(self.optimizer, "full_batch", False):
-            raise ValueError(f"{type(self.optimizer).__name__} takes all samples at once: use solver='lbfgs'.")
-        if self.optimizer is not None and (self.l1 or self.max_norm):
-            raise ValueError("with an optimizer, l1 and max_norm are its own: cmlp.Adam(l1=..., max_norm=...).")
-
-    def _check_solver(self) -> bool:
-        if not self._stochastic:
-            raise AttributeError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
-        return True
-
     # ----------------------------------------------------------------------------------------------- prediction
 
     def _outputs(self, X: Any) -> NDArray[Any]:
         """Return ŷ, (n_samples, n_outputs)."""
         check_is_fitted(self)
         network = self._synced()
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=network.dtype, order="C", reset=False)
+        X = self._validated(X, dtype=network.dtype, order="C", reset=False)
         samples = Samples(X if isinstance(X, np.ndarray) else X.tocsr())
         found = [network.predict(part.X, n_threads=self.n_threads) for part, _ in samples.parts()]
         return found[0] if len(found) == 1 else np.concatenate(found)
@@ -348,13 +357,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             check_is_fitted(self)
         return self._synced().predict_one(x)
 
-    def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn wants to know about the estimator."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
 
 def _one_dimensional(y: NDArray[Any]) -> NDArray[Any]:
     """Return a column (n_samples, 1) as (n_samples,), with scikit-learn's warning, and everything else as it is."""
     return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def generator_from(rng: np.random.RandomState) -> np.random.Generator:
+    """Return a generator of the newer kind, seeded by one of scikit-learn's."""
+    return np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
+
+
+def learn_scale(model: Model, samples: Samples, kept: NDArray[np.int64] | None, *, incremental: bool) -> None:
+    """Learn the scale from the rows `kept` (None: all), if it is not learnt yet or every call counts."""
+    scaling = model.scaling
+    if scaling.needed and (incremental or not scaling.count.any()):
+        scaling.learn(samples.X if kept is None else samples.X[kept], need_all=not incremental)

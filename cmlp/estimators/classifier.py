@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from cmlp.estimators.base import Estimator
+from cmlp.estimators.parameters import documented
 from cmlp.losses import CrossEntropy, Loss
 
 if TYPE_CHECKING:
@@ -24,48 +25,27 @@ if TYPE_CHECKING:
     from cmlp.optimizers import Optimizer
 
 
+@documented
 class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """A multilayer perceptron that classifies: `sklearn.neural_network.MLPClassifier`, faster and with more to choose.
 
     Parameters, attributes, warnings and random numbers are those of scikit-learn's class: with the same data,
-    parameters and `random_state`, weights and loss curves are the same but for rounding. Below is what it has not.
+    parameters and `random_state`, weights and loss curves are the same but for rounding. Those behind
+    `max_fun` are cmlp's own.
 
     Parameters
     ----------
-    activation : str or list of str, default "relu"
-        Of the hidden layers, or one name per hidden layer; besides scikit-learn's names those of `cmlp.MLP`.
     loss : {"log_loss", "squared_error", "hinge"} or cmlp.losses.CrossEntropy, default "log_loss"
         Cross-entropy, ½ Σ (y - ŷ)² of the probabilities (half the Brier score), or the hinge loss, whose outputs are no
-        probabilities: `decision_function` gives them. `CrossEntropy(label_smoothing)` is for three classes or more.
+        probabilities: `decision_function` gives them. `CrossEntropy(label_smoothing)` is log_loss with ε / n added to
+        (1 - ε) times the indicator of each of n classes; for several labels, n is 2 for each.
     class_weight : dict, list of dict, "balanced" or None, default None
         Weights of the classes, multiplied with `sample_weight`; "balanced": n_samples / (n_classes · count).
-    warm_start : bool or "optimizer", default False
-        "optimizer": the state of the optimiser (momentum, Adam's moments, learning rate) is kept too.
-    optimizer : cmlp.SGD, cmlp.Adam, ... or None, default None
-        Takes the place of `solver`, `learning_rate`, `learning_rate_init` and their like; alpha still counts.
-    dropout : float or list of float, default 0.0
-        Rate of the dropout behind every hidden layer, or one rate per hidden layer.
-    l1 : float, default 0.0
-        λ₁: adds λ₁ sign(W) to the gradient of the weights in every step; not part of `loss_`.
-    max_norm : float or None, default None
-        After each step the incoming weights of every unit are scaled down to this norm.
-    clip_delta : float or None, default None
-        ψ > 0: the δ of a sample that enters an update is limited elementwise to [-ψ, ψ]; for every solver.
-    clip_value, clip_norm : float or None, default None
-        Limits of the gradient of a batch, elementwise and by its global norm; for stochastic solvers.
-    callbacks : list of callable, default ()
-        Each is called as f(estimator) after every epoch; training stops if one returns True.
-    n_threads : int or "auto", default 1
-        Among which batches and predictions are divided; the numbers do not depend on it.
-    dtype : {"float32", "float64"} or None, default None
-        Of parameters and computation; None: float32 if X is that, else float64.
 
     Attributes
     ----------
-    validation_loss_curve_ : list of float or None
-        The loss of the validation samples (without the penalty) after every epoch.
-    network_ : cmlp.MLP
-        What does the work; `coefs_` and `intercepts_` are views of its parameters: writing to them changes it.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, or the indices of the labels.
 
     Examples
     --------
@@ -122,6 +102,9 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         callbacks: Iterable[Callable[[Any], object]] = (),
         n_threads: int | str = 1,
         dtype: Any = None,
+        init: str | None = None,
+        standardize: bool = False,
+        missing: str = "error",
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name not in ("self", "__class__")})
 
@@ -142,17 +125,20 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return "softmax" if self._multiclass else "logistic"
 
     def _core_loss(self) -> str | Loss:
-        if isinstance(self.loss, CrossEntropy) and not self._multiclass:
-            raise ValueError("CrossEntropy needs three classes or more: use loss='log_loss'.")
+        if not self._multiclass and isinstance(self.loss, CrossEntropy):
+            return "binary_cross_entropy"  # `_core_targets` smooths
         if self.loss != "log_loss":
             return self.loss  # type: ignore[no-any-return]
         return "cross_entropy" if self._multiclass else "binary_cross_entropy"
 
     def _core_targets(self, y: NDArray[Any], network: Network) -> NDArray[Any]:
-        """Return class indices, or numbers: -1 and 1 for hinge, 0 and 1 else."""
+        """Return class indices, or numbers: -1 and 1 for hinge, else 0 and 1, or ε/2 and 1 - ε/2 with smoothing."""
         if self._multiclass and network.loss != "squared_error":
             return y.argmax(axis=1).astype(np.int64)  # type: ignore[no-any-return]
-        return np.where(y, 1, -1).astype(float) if self.loss == "hinge" else y.astype(float)
+        if self.loss == "hinge":
+            return np.where(y, 1.0, -1.0)
+        rest = self.loss.label_smoothing / 2 if isinstance(self.loss, CrossEntropy) else 0.0
+        return np.where(y, 1.0 - rest, rest)
 
     def _validation_score(self, samples: Samples, outputs: NDArray[Any]) -> float:
         """Return the accuracy; of several labels all must be right."""

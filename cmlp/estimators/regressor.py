@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from cmlp.estimators.base import Estimator
+from cmlp.estimators.parameters import documented
 from cmlp.estimators.rules import r2
 from cmlp.losses import Huber, Loss, Quantile
 
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from cmlp.optimizers import Optimizer
 
 
+@documented
 class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """A multilayer perceptron for regression: `sklearn.neural_network.MLPRegressor`, faster and with more to choose.
 
     Parameters, attributes, warnings and random numbers are those of scikit-learn's class: with the same data,
-    parameters and `random_state`, weights and loss curves are the same but for rounding. What it has besides is what
-    `cmlp.MLPClassifier` has: see there (`class_weight` excepted).
+    parameters and `random_state`, weights and loss curves are the same but for rounding. Those behind
+    `max_fun` are cmlp's own.
 
     Parameters
     ----------
@@ -88,6 +90,9 @@ class MLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         callbacks: Iterable[Callable[[Any], object]] = (),
         n_threads: int | str = 1,
         dtype: Any = None,
+        init: str | None = None,
+        standardize: bool = False,
+        missing: str = "error",
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name not in ("self", "__class__")})
 

@@ -1,4 +1,6 @@
-"""Run scikit-learn's own tests of its MLPs against cmlp's: `python tests/run_sklearn_own_tests.py [pytest arguments]`.
+"""Run scikit-learn's own tests of its MLPs against cmlp's.
+
+    python tests/estimators/run_sklearn_own_tests.py [pytest arguments]
 
 The tests are those of the installed release; `MLPClassifier` and `MLPRegressor` are put into `sklearn.neural_network`
 and into the test module in place of scikit-learn's.
