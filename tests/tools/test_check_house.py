@@ -145,3 +145,9 @@ def test_it_counts_lines_of_code(tmp_path):
     code, printed = run(tmp_path, files, "--count")
     assert code == 0
     assert printed == "cmlp: 4 lines of code (.py 4)\nsrc: 5 lines of code (.h 3, .pyx 2)\ntotal: 9\n"
+
+
+def test_this_tree_is_in_order():
+    environment = {**os.environ, "PYTHONSAFEPATH": ""}
+    done = subprocess.run([sys.executable, TOOL], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
