@@ -174,6 +174,8 @@ cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t t, do
             return False
         at_once = start + rows == stop and steps_at_once(job.u)
         if at_once:
+            if job.u.rule == CMLP_RPROP:  # which asks whether the loss rose: thread 0 must have added all of it
+                cmlp_wait_for_team(barrier)
             steps = steps_of(job, t, weight)
         sum_gradient(job, rows, start == first, &steps if at_once else NULL, thread, n)
         cmlp_wait_for_team(barrier)

@@ -8,7 +8,7 @@ cdef extern from "kernels/kernels.h" nogil:
     enum: CMLP_ROWS_AT_ONCE
     enum: CMLP_N_SLOTS
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
-    const int CMLP_SGD, CMLP_NO_STEP
+    const int CMLP_SGD, CMLP_RPROP, CMLP_NO_STEP
 
     # of these structs, the fields that the loops use
     ctypedef struct cmlp_op:

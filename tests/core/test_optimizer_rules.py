@@ -379,3 +379,15 @@ def test_batch_size_auto_is_one_sample_or_all():
     assert net.n_steps == 1
     with pytest.raises(TypeError, match="batch_size must be an integer"):
         net.fit(X, y, batch_size="full")
+
+
+def test_whether_the_loss_rose_is_known_to_every_thread():
+    """iRPROP+ asks for it in every thread, so that thread 0 must have added the losses up before."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 6)), rng.normal(size=(50, 3))
+    found = set()
+    for _ in range(300):
+        net = cmlp.MLP([6, 20, 3], activation="tanh", seed=1)
+        net.fit(X, y, epochs=12, optimizer=Rprop(0.2), n_threads=2)
+        found.add(net.weights[0].tobytes())
+    assert len(found) == 1
