@@ -111,7 +111,7 @@ def test_a_program_saved_by_numpy_is_the_same_program(dtype):
     with np.load(file) as saved:
         again = Program(saved["operations"], saved["network"])
     assert again.operations.tobytes() == program.operations.tobytes()
-    assert again.network.tobytes() == program.network.tobytes()
+    assert again.network == program.network  # field by field: NumPy does not read padding
     rng = np.random.default_rng(0)
     params = rng.normal(size=program.n_parameters).astype(dtype)
     X, out = rng.normal(size=(7, 5)).astype(dtype), np.zeros((2, 7, 2), dtype)
