@@ -1,7 +1,7 @@
 """Types of the compiled core; src/_core.pyx says what each does."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,7 @@ class Program:
     def forward(self, params: _Real, X: _Real, activations: _Real) -> None: ...
     def evaluate(self, params: _Real, samples: _Samples, workspace: _Real) -> tuple[float, float]: ...
 
+@final
 class OneRow:
     rate: float
     n_steps: int
