@@ -15,7 +15,7 @@ from helpers.cases import (
     relative_error,
     samples_for,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import cmlp
@@ -24,7 +24,11 @@ from cmlp._engine import passes
 from cmlp.layers import Activation, Dense, Dropout, Identity, add, chain, concatenate
 from cmlp.losses import LOSSES
 
-STEADY = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+# Not as steady as it looks: hypothesis also draws from the constants of all modules that happen to be loaded. The blob
+# that a failure prints brings its example back.
+STEADY = settings(
+    deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 RATE = 2e-4  # so small that no random network diverges, whatever its update
@@ -89,7 +93,10 @@ def networks(draw, activations=names, dtype=dtypes):
         chain(body, Dense(n_outputs), Activation(output)), n_inputs, loss=loss, dtype=draw(dtype), seed=draw(seeds)
     )
     rng = np.random.default_rng(draw(seeds))
-    return net, *samples_for(loss, rng, draw(st.integers(1, 6)), n_inputs, n_outputs, net.dtype)
+    X, y = samples_for(loss, rng, draw(st.integers(1, 6)), n_inputs, n_outputs, net.dtype)
+    if (loss, output) == ("binary_cross_entropy", "softmax"):
+        assume(net.predict(X).max() < 0.99)  # near 1, ∂ℓ/∂ŷ = 1 / (1 - ŷ) loses its digits, in any program
+    return net, X, y
 
 
 @st.composite
@@ -172,7 +179,8 @@ def test_gradients_equal_the_reference(case, level):
     losses, dW, db = reference.network_gradients(net.layers, *parameters_of(net), net.loss, X, y)
     tolerance = 10 * TOLERANCE[net.dtype.name]
     assert relative_error([[got.loss]], [[losses.sum(dtype=float)]]) < tolerance
-    largest = max(1e-3, *(np.abs(g).max() for g in dW))
+    # ŷ - y may cancel: its rounding is relative to ŷ and y, which are around 1, and not to a gradient that is small.
+    largest = max(0.1, *(np.abs(g).max() for g in dW))
     for a, b in zip(got.weights + got.biases, dW + db, strict=True):
         assert (a is None) == (b is None)
         assert a is None or np.abs(a - b).max() < tolerance * largest
