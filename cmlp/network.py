@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
@@ -39,6 +39,7 @@ _FIXED = {
     "loss": "make a new network with loss=..., and copy what was learnt: new.weights = net.weights",
     "dtype": "make a new network with dtype=..., and copy what was learnt: new.weights = net.weights",
     "n_inputs": "make a new network",
+    "sizes": "make a new network",
     "n_outputs": "make a new network",
     "n_parameters": "it follows from the layers",
     "standardize": "make a new network with standardize=...",
@@ -53,9 +54,12 @@ _FIXED = {
 class Views(tuple[Any, ...]):
     """Live views of a network's parameters; the arrays can be written to, the tuple cannot."""
 
-    def __setitem__(self, k: SupportsIndex, value: object) -> NoReturn:
-        """Say how to write."""
-        raise TypeError(f"write into the array, net.weights[{k}][...] = W, or set all of them, net.weights = [W, ...]")
+    def __setitem__(self, k: SupportsIndex, value: object) -> None:
+        """Let `net.weights[0] *= 2` write to the array itself; say how to write anything else."""
+        if value is self[k]:
+            return
+        name = "weights" if any(array is not None and array.ndim == 2 for array in self) else "biases"
+        raise TypeError(f"write into the array, net.{name}[{k}][...] = values, or set all of them, net.{name} = arrays")
 
 
 class Network:
@@ -157,6 +161,12 @@ class Network:
             raise AttributeError(f"a network has no {name} to be set{nearest(name, known)}; known: {', '.join(known)}")
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        """Delete what a user's subclass has of its own, nothing else."""
+        if name.startswith("_") or name == "metadata" or hasattr(type(self), name):
+            raise AttributeError(f"{name} of a network cannot be deleted")
+        super().__delattr__(name)
+
     # ------------------------------------------------------------------------------------------- parameters
 
     @property
@@ -179,7 +189,8 @@ class Network:
 
     def _copy_in(self, name: str, views: tuple[NDArray[Any] | None, ...], arrays: Sequence[ArrayLike | None]) -> None:
         """Check all arrays, then copy them to the views."""
-        if isinstance(arrays, str) or not hasattr(arrays, "__len__") or len(arrays) != len(views):
+        listed = isinstance(arrays, (list, tuple)) or (isinstance(arrays, np.ndarray) and arrays.ndim > 0)
+        if not listed or len(arrays) != len(views):
             raise ValueError(f"{name} must be {len(views)} arrays, one per dense layer, not {shown(arrays)}")
         checked = []
         for k, (view, given) in enumerate(zip(views, arrays, strict=True)):
@@ -189,9 +200,11 @@ class Network:
             if view is not None and array.shape != view.shape:
                 raise ValueError(f"{name}[{k}] has shape {array.shape}, expected {view.shape}")
             checked.append(finite_array(array, self.dtype, f"{name}[{k}]").copy())
-        for view, array in zip(views, checked, strict=True):
-            if view is not None:
-                view[...] = array
+        parts = self._model.views(self._model.trained)  # of an average, what the steps change: they go on from there
+        for targets in (views, parts[0] if name == "weights" else parts[1]):
+            for view, array in zip(targets, checked, strict=True):
+                if view is not None:
+                    view[...] = array
 
     @property
     def n_parameters(self) -> int:
@@ -276,6 +289,8 @@ class Network:
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer | str) -> None:
+        if optimizer is None:
+            raise TypeError("optimizer must be an optimiser such as cmlp.SGD(0.01), or a name, not None")
         self._model.set_optimizer(as_optimizer(optimizer))
 
     @property

@@ -39,7 +39,8 @@ def load(path: str | PathLike[str] | BinaryIO, *, seed: int | np.random.Generato
     path : path-like or binary file object
         The file.
     seed : int, numpy.random.Generator or None, default None
-        For the order of samples and dropout from now on; None: the saved generator goes on where it was.
+        For the order of samples and dropout from now on; None: the saved generator goes on where it was (a fresh one,
+        if it was neither PCG64, which `default_rng` makes, nor PCG64DXSM).
 
     Returns
     -------
@@ -80,5 +81,6 @@ def _read(reader: Reader, rng: np.random.Generator | None) -> Network:
     model.set_optimizer(optimizer)
     reader.fill(model.arrays())
     model.take_counters(check_memory(header["memory"], optimizer.memory), header["n_steps"], header["n_epochs"])
-    model.rng = rng or generator_from(header["generator"]) or model.rng
+    saved = generator_from(header["generator"])  # checked even where another one is given
+    model.rng = rng or saved or model.rng
     return network

@@ -114,7 +114,6 @@ def fit(
     Returns
     -------
     History
-        Also after Ctrl-C, which keeps what was learnt.
 
     Raises
     ------
@@ -122,6 +121,8 @@ def fit(
         If the samples or a parameter are not as described; nothing is changed then.
     DivergenceError
         If a loss or a parameter is not finite any more; the network keeps the last good epoch.
+    TrainingInterrupted
+        After Ctrl-C, with the history until then; the network keeps what was learnt.
     ImportError
         If the optimiser needs SciPy and it is not there.
 
@@ -156,7 +157,7 @@ def fit(
             clip_value=clip_value,
             clip_norm=clip_norm,
             drops_out=model.drops_out,
-            counts_right=model.loss_name in CLASSIFYING,
+            counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
         )
         if not (samples.checked or is_plain(update)):
             finite_array(samples.X, model.dtype, "X")
@@ -202,7 +203,7 @@ def partial_fit(
     TypeError, ValueError
         If the samples or a parameter are not as described, or the optimiser needs the full batch.
     DivergenceError
-        If a loss or a parameter is not finite any more; the parameters are those before the call.
+        If a loss or a parameter is not finite any more; the network is what it was before the call.
 
     Examples
     --------
@@ -214,7 +215,7 @@ def partial_fit(
     model = self._model
     samples = model.check_samples(X, y, sample_weight)
     _check_stream(model.optimizer, "partial_fit")
-    with model.unchanged_if_refused():
+    with model.unchanged_if_refused() as standing:
         update = make_update(
             model.optimizer,
             len(samples),
@@ -231,6 +232,7 @@ def partial_fit(
     failure = run.failure(run.learn())
     if failure is not None:
         run.restore_state()
+        model.put_back(standing)
         raise DivergenceError(
             f"training diverged in partial_fit: {failure.reason}. "
             f"The network has the parameters from before. {_ADVICE}",
@@ -279,16 +281,15 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
     """Learn from one sample of any form, with any optimiser."""
     _check_stream(model.optimizer, "learn_one")
     samples = model.check_sample(x, y)
-    with model.unchanged_if_refused():
+    with model.unchanged_if_refused() as standing:
         update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
         run = Run(model, samples, update)
-        scale = [buffer.copy() for buffer in model.scaling.buffers]
         run.learn_scale()
     result = run.learn()
     if result.bad is None:
         return result.loss_sum
     model.n_steps -= 1  # it was found before any parameter was updated
-    for buffer, before in zip(model.scaling.buffers, scale, strict=True):
+    for buffer, before in zip(model.scaling.buffers, standing.scale, strict=True):
         buffer[...] = before
     reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
     raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
@@ -308,23 +309,27 @@ class _FitRules:
     callbacks: list[Callable[[Network, History], object]]
     shown_epochs: int | None  # of how many epochs lines of progress speak; None: there are none
     history: History = field(default_factory=History)
-    began: float = field(default_factory=time.perf_counter)
+    epoch_began: float = field(default_factory=time.perf_counter)
 
     restores: ClassVar[bool] = True
 
     def carry_out(self, epochs: int, threads: int | None) -> History:
         """Train; whatever ends it, the network keeps the best or the last epoch."""
-        run, deadline = self.run, self.began + self.stopping.max_seconds
-        self.stopping.deadline = deadline
+        model, first_step = self.run.model, self.run.model.n_steps
         try:
-            if run.model.optimizer.searches:
-                self.history.stopped = search(self._objective(threads), self, epochs) or self.history.stopped
-            else:
-                run_epochs(run, self, epochs, deadline)
+            with model.training():
+                if model.optimizer.searches:
+                    self.history.stopped = search(self._objective(threads), self, epochs) or self.history.stopped
+                else:
+                    run_epochs(self.run, self, epochs, self.stopping.deadline)
         except KeyboardInterrupt:  # Ctrl-C between two chunks, or in a callback
             self.history.stopped = "interrupted"
             self.stopping.restore()
             raise TrainingInterrupted(self.history) from None
+        except (TypeError, ValueError):
+            if not self.history.loss and model.n_steps == first_step:  # refused: X, or a schedule that gives no rate
+                model.put_back(self.standing)
+            raise
         self.stopping.restore()
         return self.history
 
@@ -346,9 +351,8 @@ class _FitRules:
     def diverged(self, failure: Failure) -> None:
         """Raise a DivergenceError, or say what is wrong with an X that had not been looked through."""
         run = self.run
-        if not run.samples.checked:  # every row is in the first epoch, which is taken back: it was no training
-            run.model.put_back(self.standing)
-            finite_array(run.samples.X, run.model.dtype, "X")
+        if not run.samples.checked:
+            finite_array(run.samples.X, run.model.dtype, "X")  # its ValueError is a refusal
         searches = run.model.optimizer.searches
         where = f"{'iteration' if searches else 'epoch'} {len(self.history) + 1}"
         advice = "Try weight_decay, or inputs scaled to about unit size" if searches else _ADVICE
@@ -371,8 +375,8 @@ class _FitRules:
             print(_progress_line(history, self.shown_epochs), file=sys.stderr, flush=True)
         # a list: all callbacks are called, even after one that returns True
         answers = [callback(self.network, history) for callback in self.callbacks]
-        self.began = time.perf_counter()
-        if result.out_of_time or self.began >= self.stopping.deadline:
+        self.epoch_began = time.perf_counter()
+        if result.out_of_time or self.epoch_began >= self.stopping.deadline:
             reason: str | None = "max_seconds"
         else:
             reason = (
@@ -387,7 +391,7 @@ class _FitRules:
         """Enter an epoch into the history; return the monitored loss."""
         run, history, monitored = self.run, self.history, result.loss
         history.loss.append(result.loss)
-        if run.update["counts_right"] and not run.model.optimizer.searches:
+        if run.update["counts_right"]:
             history.accuracy.append(result.correct / result.weight if result.weight else 0.0)
         history.clipped.append(result.clipped)
         history.learning_rate.append(result.learning_rate)
@@ -398,7 +402,7 @@ class _FitRules:
             history.validation_loss.append(monitored)
             if accuracy is not None:
                 history.validation_accuracy.append(accuracy)
-        history.seconds.append(time.perf_counter() - self.began)
+        history.seconds.append(time.perf_counter() - self.epoch_began)
         return monitored
 
 
@@ -418,8 +422,8 @@ class _Stopping:
         self.tol = check_number(tol, "tol", minimum=0)
         self.patience = None if patience is None else check_count(patience, "patience")
         self.grad_tol = None if grad_tol is None else check_number(grad_tol, "grad_tol", minimum=0)
-        self.max_seconds = math.inf if max_seconds is None else check_number(max_seconds, "max_seconds", above=0)
-        self.deadline = math.inf
+        seconds = math.inf if max_seconds is None else check_number(max_seconds, "max_seconds", above=0)
+        self.deadline = time.perf_counter() + seconds
         self.keeps_best = restore_best and patience is not None
         self.best_loss = math.inf
         self.best_parameters: NDArray[Any] | None = None

@@ -87,6 +87,8 @@ def flat_first_nonfinite(const floating[::1] values):
 def activate(int activation, double alpha, const floating[::1] z, floating[::1] a):
     """a = f(z); both arrays must end with ALIGN bytes of padding behind the len(a) elements computed."""
     cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
+    if z.shape[0] * sizeof(floating) < a.shape[0] * sizeof(floating) + CMLP_ALIGN:
+        raise ValueError(f"z must have {CMLP_ALIGN} bytes of padding behind the {a.shape[0]} elements of a")
     with nogil:
         k.activate_slice(activation, a.shape[0], alpha, &z[0], &a[0])
 
@@ -94,7 +96,10 @@ def activate(int activation, double alpha, const floating[::1] z, floating[::1] 
 def standardize(const floating[:, ::1] X, const floating[::1] mean, const floating[::1] scale, floating[:, ::1] out):
     """out (M, n) = (X - mean) ⊙ scale."""
     cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
-    cdef ptrdiff_t r
+    cdef ptrdiff_t r, n = X.shape[1]
+    expect("mean", mean.shape[0], n)
+    expect("scale", scale.shape[0], n)
+    expect_rows("out", out.shape[0], out.shape[1], X.shape[0], n)
     with nogil:
         for r in range(X.shape[0]):
             k.standardize(X.shape[1], &X[r, 0], &mean[0], &scale[0], &out[r, 0])
@@ -222,9 +227,10 @@ cdef class Program:
         _samples = set_samples(&s, &code.net, X, samples)
         if order is not None:
             s.order, s.n = &order[0], order.shape[0]
-        if u.batch_size < 1 or not 1 <= n_threads <= CMLP_MOST_THREADS:
-            raise ValueError(f"batch_size must be 1 or more and n_threads 1 to {CMLP_MOST_THREADS}, "
-                             f"not {u.batch_size} and {n_threads}")
+        expect_threads(n_threads)
+        if u.batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {u.batch_size}")
+        expect("buffers.last_loss", 0 if last_loss is None else last_loss.shape[0], 1)
         if rates.shape[0] != 1:
             expect("rates", rates.shape[0], (s.n + u.batch_size - 1) // u.batch_size)
         memset(&job, 0, sizeof(Job))
@@ -288,6 +294,8 @@ cdef class Program:
         expect("params", params.shape[0], code.net.n_parameters)
         expect_rows("X", s.n, X.shape[1], s.n, code.net.n_inputs)
         expect_rows("out", out.shape[0], out.shape[1], s.n, code.net.n_outputs)
+        expect_threads(n_threads)
+        n_threads = <int> min(<ptrdiff_t> n_threads, (s.n + CMLP_ROWS_AT_ONCE - 1) // CMLP_ROWS_AT_ONCE)
         w = workspace_in(&code, workspace, min(s.n, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE), n_threads)
         memset(&job, 0, sizeof(Job))
         job.p, job.s, job.w = &code, &s, &w

@@ -154,6 +154,12 @@ cdef list set_vectors(cmlp_vectors *v, const cmlp_net *net, floating[::1] params
     return keep
 
 
+cdef int expect_threads(int n_threads) except -1:
+    if not 1 <= n_threads <= CMLP_MOST_THREADS:
+        raise ValueError(f"n_threads must be 1 to {CMLP_MOST_THREADS}, not {n_threads}")
+    return 0
+
+
 cdef int expect_room(const Code *p, ptrdiff_t size, ptrdiff_t rows, ptrdiff_t n_threads) except -1:
     cdef ptrdiff_t wanted = workspace_elements(&p.net, rows, n_threads)
     if size < wanted:
@@ -170,6 +176,8 @@ cdef Workspace workspace_for_one(const Code *p, cnp.ndarray params, cnp.ndarray 
     """The same for what works on arrays of any type, one row at a time."""
     if params.dtype not in (np.float32, np.float64) or params.dtype != workspace.dtype:
         raise TypeError(f"params and workspace must both be float32 or float64, not {params.dtype}, {workspace.dtype}")
+    if not (cnp.PyArray_ISCARRAY(params) and cnp.PyArray_ISCARRAY(workspace)):
+        raise ValueError("params and workspace must be contiguous, aligned and writable")
     expect("params", params.size, p.net.n_parameters)
     expect_room(p, workspace.size, 1, 1)
     return split(p, <char *> cnp.PyArray_DATA(workspace), 1, 1)

@@ -73,4 +73,5 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
             result.n_clipped += p.k.block_backward(op, t, &to, w.activations, w.errors, w.scratch, w.updates)
         memcpy(before, next, sizeof(before))
         start += count
-    p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)
+    if start:
+        p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -65,8 +67,14 @@ def test_arrays_that_do_not_fit_change_nothing(name, arrays, match):
 
 def test_a_tuple_of_views_says_how_to_write():
     net = network()
-    with pytest.raises(TypeError, match=r"net.weights\[0\]\[...\] = W"):
+    with pytest.raises(TypeError, match=r"net.weights\[0\]\[...\] = values"):
         net.weights[0] = np.zeros((3, 4))
+    before = net.weights[0].copy()
+    net.weights[0] *= 2
+    np.testing.assert_array_equal(net.weights[0], 2 * before)
+    for name in ("weights", "metadata", "_model"):
+        with pytest.raises(AttributeError, match=f"{name} of a network cannot be deleted"):
+            delattr(net, name)
     assert isinstance(net.weights, tuple)
 
 
@@ -90,12 +98,11 @@ def test_the_learning_rate_counts_at_once_for_a_stream():
     np.testing.assert_array_equal(net.weights[0], twin.weights[0])
 
 
-def test_a_new_plateau_has_seen_nothing_and_a_kept_one_all():
+def test_a_new_plateau_has_seen_nothing():
     net = network(optimizer=cmlp.SGD(cmlp.schedules.Plateau(0.1)))
     net.fit(X, Y, epochs=3)
-    seen = dict(net._model.memory)
     net.learning_rate = cmlp.schedules.Plateau(0.05)
-    assert net._model.memory == seen
+    assert net._model.memory == cmlp.schedules.Plateau(0.05).memory
     net.learning_rate = 0.1
     assert net._model.memory == {}
 
@@ -167,6 +174,8 @@ REFUSED = {
     "an optimiser without replacement": {"optimizer": cmlp.Rprop(), "order": "replacement"},
     "a search with clipping": {"optimizer": cmlp.LBFGS(), "clip_value": 1.0},
     "a batch for the full batch": {"optimizer": cmlp.Rprop(), "batch_size": 3},
+    "a schedule that gives no rate": {"optimizer": cmlp.SGD(lambda t: -1.0), "validation": 0.2},
+    "a schedule that takes no step": {"optimizer": cmlp.Adam(lambda: 0.1)},
     "validation of another width": {"validation": (X[:, :2], Y)},
     "a bad reduction after the split": {"validation": 0.2, "optimizer": cmlp.Adam(), "reduction": "max"},
 }
@@ -291,3 +300,105 @@ def test_learn_one_advises_as_fit_does():
 def test_documented_submodules_are_reachable(name):
     assert getattr(cmlp, name).__name__ == f"cmlp.{name}"
     assert name in dir(cmlp)
+
+
+# ------------------------------------------------------------------------------------------- found by a review
+
+
+def test_a_hostile_generator_is_refused(tmp_path):
+    """With an even increment PCG64 can repeat one number for ever, and a shuffle would never end."""
+    path = tmp_path / "net.cmlp"
+    network().save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    header = json.loads(members["network.json"])
+    good = header["generator"]
+    c, m = 2**64 - 1, 0x2360ED051FC65DA44385DF649FCCF645
+    fixed_point = {"state": c, "inc": c * (1 - m) % 2**128}
+    for bad in (
+        {**good, "state": fixed_point},
+        {**good, "state": {"state": -1, "inc": 1}},
+        {**good, "state": {"state": 1.5, "inc": 3}},
+        {**good, "uinteger": True},
+        {**good, "bit_generator": "MT19937"},
+        {**good, "more": 1},
+        [],
+    ):
+        members["network.json"] = json.dumps({**header, "generator": bad}).encode()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        for seed in (None, 0):
+            with pytest.raises(ValueError, match="malformed generator"):
+                cmlp.load(path, seed=seed)
+
+
+@pytest.mark.parametrize("n", [10, 300])
+def test_divergence_in_the_first_epoch_is_the_same_for_every_width(n):
+    net = cmlp.MLP([n, 4, 1], seed=0, optimizer="lbfgs")
+    rows = np.random.default_rng(0).normal(size=(30, n)).astype("float32")
+    with pytest.raises(cmlp.DivergenceError, match=r"diverged in epoch 1: .* Try a smaller learning rate"):
+        net.fit(rows, np.ones(30), optimizer=cmlp.SGD(1e20))
+    assert net.optimizer == cmlp.SGD(1e20)
+
+
+@pytest.mark.parametrize("averaging", [cmlp.EMA(0.5), cmlp.SWA()])
+def test_weights_that_are_set_stay_with_averages(averaging):
+    net = network(optimizer=cmlp.SGD(1e-9, averaging=averaging))
+    net.fit(X, Y, epochs=2)
+    net.weights = [np.full(W.shape, 100.0) for W in net.weights]
+    net.optimizer = cmlp.SGD(1e-9, averaging=averaging)
+    net.weights = [np.full(W.shape, 50.0) for W in net.weights]
+    net.fit(X, Y, epochs=1)
+    np.testing.assert_allclose(net.weights[0], 50, rtol=1e-3)
+
+
+def test_another_optimiser_in_the_middle_of_fit_is_refused_and_another_rate_is_not():
+    def change_optimizer(net, history):
+        net.optimizer = "adam"
+
+    def change_rate(net, history):
+        net.learning_rate = 0.001
+
+    net = network()
+    with pytest.raises(RuntimeError, match="in the middle of fit"):
+        net.fit(X, Y, callbacks=[change_optimizer])
+    history = net.fit(X, Y, epochs=2, callbacks=[change_rate])
+    assert history.learning_rate == [0.01, 0.001]
+    net.optimizer = "adam"
+
+
+def test_exceptions_travel_between_processes():
+    history = cmlp.History(loss=[0.5])
+    error = pickle.loads(pickle.dumps(cmlp.DivergenceError("it diverged", 1, 2, None, history)))
+    assert (str(error), error.epoch, error.sample, error.history) == ("it diverged", 1, 2, history)
+    stopped = pickle.loads(pickle.dumps(cmlp.TrainingInterrupted(history)))
+    assert (str(stopped), stopped.history) == (str(cmlp.TrainingInterrupted(history)), history)
+
+
+def test_a_small_file_cannot_ask_for_large_scratch(tmp_path):
+    twice = cmlp.concatenate(cmlp.Identity(), cmlp.Identity())
+    net = cmlp.Network(cmlp.chain(cmlp.Dense(1), *[twice] * 4), n_inputs=1)
+    net.save(tmp_path / "net.cmlp")
+    cmlp.load(tmp_path / "net.cmlp")
+    with zipfile.ZipFile(tmp_path / "net.cmlp") as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    header = json.loads(members["network.json"])
+    parts = header["network"]["layers"]["layers"]
+    header["network"]["layers"]["layers"] = [parts[0], *[parts[1]] * 28]
+    members["network.json"] = json.dumps(header).encode()
+    with zipfile.ZipFile(tmp_path / "large.cmlp", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match="numbers of scratch"):
+        cmlp.load(tmp_path / "large.cmlp")
+
+
+def test_nothing_but_an_optimiser_replaces_one():
+    net = network(optimizer="adam")
+    with pytest.raises(TypeError, match="not None"):
+        net.optimizer = None
+    with pytest.raises(AttributeError, match="sizes of a network cannot be set"):
+        net.sizes = [3, 1]
+    with pytest.raises(TypeError, match=r"net.biases\[0\]\[...\] = values"):
+        net.biases[0] = 1

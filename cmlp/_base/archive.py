@@ -175,9 +175,11 @@ def _no_constant(name: str) -> None:
 @contextmanager
 def _writable(target: Target) -> Iterator[BinaryIO]:
     if not isinstance(target, _PATHS):
-        if not hasattr(target, "write"):
-            raise TypeError(f"save needs a path or a binary file object, not {shown(target)}")
-        yield target
+        if not hasattr(target, "write") or isinstance(target, io.TextIOBase):
+            raise TypeError(f"save needs a path or a file object opened in binary mode, 'wb', not {shown(target)}")
+        memory = io.BytesIO()  # zip archives go back and forth, and half of one is worth nothing
+        yield memory
+        target.write(memory.getvalue())
         return
     with atomic_file(target) as file:
         yield file
@@ -186,9 +188,10 @@ def _writable(target: Target) -> Iterator[BinaryIO]:
 @contextmanager
 def _readable(source: Target, name: str) -> Iterator[BinaryIO]:
     if not isinstance(source, _PATHS):
-        if not hasattr(source, "read"):
-            raise TypeError(f"load needs a path or a binary file object, not {shown(source)}")
-        yield source if source.seekable() else io.BytesIO(source.read())
+        if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
+            raise TypeError(f"load needs a path or a file object opened in binary mode, 'rb', not {shown(source)}")
+        seekable = getattr(source, "seekable", None)
+        yield source if seekable is not None and seekable() else io.BytesIO(source.read())
         return
     mode = os.stat(source).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait for a writer

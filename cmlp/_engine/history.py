@@ -47,6 +47,10 @@ class DivergenceError(ArithmeticError):
         self.layer = layer
         self.history = history
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it anew: it may come from another process."""
+        return type(self), (str(self), self.epoch, self.sample, self.layer, self.history)
+
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C came during `fit`. The network keeps what was learnt; a loop of fits ends too.
@@ -73,6 +77,10 @@ class TrainingInterrupted(KeyboardInterrupt):
         epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
         super().__init__(f"training was interrupted after {epochs}; the network keeps what was learnt")
         self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it anew: it may come from another process."""
+        return type(self), (self.history,)
 
 
 @dataclass(repr=False)
@@ -135,6 +143,12 @@ class History:
     def __getitem__(self, name: str) -> Any:
         """Return an attribute by its name."""
         return getattr(self, check_name(name, [field.name for field in fields(self)], "entry of a History"))
+
+    __iter__ = None  # neither its epochs nor its names alone would be meant
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is an entry of this name."""
+        return any(field.name == name for field in fields(self))
 
     def __repr__(self) -> str:
         """Show the number of epochs, the last entries and why training ended."""

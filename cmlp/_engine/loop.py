@@ -27,7 +27,7 @@ class Rules(Protocol):
         """Return the order of the next epoch; None: as the samples are."""
 
     def diverged(self, failure: Failure) -> None:
-        """Raise an error, or let the epoch stand, as the last one."""
+        """Raise an error, or let the epoch stand, as the last one; in a search, which has no epoch to stand, raise."""
 
     def end_epoch(self, result: Pass) -> bool:
         """Record an epoch; return whether it was the last one."""

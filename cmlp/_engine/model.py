@@ -134,6 +134,7 @@ class Model:
     slots: dict[str, NDArray[Any]]
     memory: dict[str, float]
     n_epochs: int
+    in_training = False  # whether `fit` is at work, whose plan is fixed
 
     def __init__(
         self,
@@ -234,7 +235,7 @@ class Model:
         return Standing(self.optimizer, self.slots, self.memory, counters, self.rng.bit_generator.state, scale)
 
     def put_back(self, standing: Standing) -> None:
-        """Be what the model was; the steps that were made are not taken back."""
+        """Be what the model was, after `restore` has taken back the steps made since, if there were any."""
         self.slots, self.memory = standing.slots, standing.memory
         self.n_steps, self.n_epochs = standing.counters
         self.rng.bit_generator.state = standing.generator
@@ -251,6 +252,15 @@ class Model:
         except BaseException:
             self.put_back(standing)
             raise
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Keep the optimiser for the block, whose plan is made for it."""
+        before, self.in_training = self.in_training, True
+        try:
+            yield
+        finally:
+            self.in_training = before
 
     def _live(self) -> list[NDArray[Any]]:
         return [self.parameters, *self.slots.values(), *self.scaling.buffers]
@@ -304,6 +314,11 @@ class Model:
 
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Take an optimiser and start it from the beginning: t = 0, moments 0."""
+        if self.in_training:
+            raise RuntimeError(
+                "another optimizer cannot take over in the middle of fit: let the callback return True, which stops "
+                "training, and set it then (net.learning_rate can be set at any time)"
+            )
         names = (*optimizer.state_names, *(["iterate"] if optimizer.averaging is not None else []))
         slots = {name: self.new_vector() for name in names}
         for name, value in optimizer.state_start.items():
@@ -324,8 +339,7 @@ class Model:
             kind = type(self.optimizer).__name__
             raise AttributeError(f"{kind} has no learning rate that could change: set net.optimizer, which starts anew")
         optimizer = replace(self.optimizer, learning_rate=rate)
-        if optimizer.memory.keys() != self.memory.keys():  # what a Plateau has seen belongs to it
-            self.memory = optimizer.memory | {name: v for name, v in self.memory.items() if name in optimizer.memory}
+        self.memory = optimizer.memory  # what a Plateau has seen belongs to it
         self._take(optimizer)
 
     def _take(self, optimizer: Optimizer) -> None:

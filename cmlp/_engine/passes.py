@@ -85,22 +85,16 @@ class Run:
         if update["dropout"]:
             update["seed"] = model.draw_dropout_seed()
 
-    @property
-    def trained(self) -> NDArray[Any]:
-        """What the steps change."""
-        return self.model.trained
-
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
         model = self.model
         if model.optimizer.averaging is not None and model.n_steps == 0:
-            self.trained[...] = model.parameters
+            self.model.trained[...] = model.parameters
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
-            bad = self._learn_part(part, visits, deadline, result)
-            if bad is not None:
-                whole = part is self.samples
-                result.bad = bad if whole else done + bad if order is None else int(order[done + bad])
+            at = self._learn_part(part, visits, deadline, result)
+            if at is not None:
+                result.bad = done + at if order is None else int(order[done + at])
             if result.bad is not None or result.out_of_time:
                 break
             done += len(part)
@@ -109,9 +103,10 @@ class Run:
     def _learn_part(
         self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass
     ) -> int | None:
-        """Learn from samples that lie in memory, chunk by chunk; return the row whose loss was not finite."""
+        """Learn from samples in memory, chunk by chunk; return at which visit the loss was not finite."""
         model, batch, memory = self.model, self.batch_size, self.model.memory
-        assert isinstance(model.optimizer, SteppingOptimizer)  # the others do not learn by passes
+        if not isinstance(model.optimizer, SteppingOptimizer):
+            raise TypeError(f"{type(model.optimizer).__name__} takes all samples and searches: use fit")
         n_visits = len(samples) if order is None else len(order)
         schedule = model.optimizer.schedule
         rates = schedule.rates(model.n_steps, -(-n_visits // batch), model.n_epochs) * schedule.scale(memory)
@@ -129,7 +124,7 @@ class Run:
             result.clipped += clipped
             result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
             if bad >= 0:
-                return start + bad if visits is None else int(visits[bad])
+                return start + bad
             if time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break
@@ -146,11 +141,11 @@ class Run:
         n_threads, began = self._threads.next(), time.perf_counter()
         try:
             found = model.program.train(
-                self.trained, buffers, samples, visits, self.update, rates, first_step, n_threads
+                self.model.trained, buffers, samples, visits, self.update, rates, first_step, n_threads
             )
         finally:
             if isinstance(averaging, SWA) and model.n_epochs <= averaging.start:  # there is no average yet
-                model.parameters[...] = self.trained
+                model.parameters[...] = self.model.trained
         n_visits = len(samples) if visits is None else len(visits)
         self._threads.took(n_threads, (time.perf_counter() - began) / n_visits)
         if "last_loss" in model.memory:
@@ -162,7 +157,7 @@ class Run:
         model, averaging = self.model, self.model.optimizer.averaging
         if isinstance(averaging, SWA) and model.n_epochs > averaging.start:
             m = model.n_epochs - averaging.start + 1
-            model.parameters += (self.trained - model.parameters) / m
+            model.parameters += (self.model.trained - model.parameters) / m
 
     def learn_scale(self) -> None:
         """Let the model's scale of the inputs learn from the samples, and put them on it."""
@@ -191,14 +186,14 @@ class Run:
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
         model, row = self.model, result.bad
-        if row is None and first_nonfinite(self.trained) < 0:
+        if row is None and first_nonfinite(self.model.trained) < 0:
             return None
-        for k, arrays in enumerate(zip(*model.views(self.trained), strict=True)):
+        for k, arrays in enumerate(zip(*model.views(self.model.trained), strict=True)):
             if not all(array is None or np.isfinite(array).all() for array in arrays):
                 return Failure(f"the parameters of layer {k} are not finite", row, k)
         assert row is not None
         before = model.parameters.copy()
-        model.parameters[...] = self.trained
+        model.parameters[...] = self.model.trained
         inside = model.gradients(self.samples.rows(slice(row, row + 1)).dense(), 1.0)
         model.parameters[...] = before
         for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DENSE, ACTIVATION, ADD = (KINDS[name] for name in ("dense", "activation", "add"))
 ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
-NOT_WANTED, ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("not_wanted", "assign", "accumulate"))
+ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("assign", "accumulate"))
 _DEFAULTS = dict(zip(OPERATION.names or (), record(OPERATION).item(), strict=True))
 
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
@@ -281,4 +281,6 @@ def _can_accumulate(layer: Layer) -> bool:
             return all(map(_can_accumulate, layers))
         case Add((branch,)):
             return _can_accumulate(branch)
-    return True
+        case Identity() | Add():
+            return True
+    return False  # a copy more, but never wrong

@@ -93,7 +93,7 @@ class Objective:
             loss, _, _, bad = self.model.program.train(
                 w, self._buffers, part, None, self._update, np.zeros(1), 0, n_threads
             )
-            self._threads.took(n_threads, time.perf_counter() - began)
+            self._threads.took(n_threads, (time.perf_counter() - began) / len(part))
             if bad >= 0:
                 self.bad = done + bad if self._rows is None else int(self._rows[done + bad])
                 return math.inf, gradient

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _FORMAT = "cmlp network"
 _VERSION = 2
 _KEYS = {"format", "version", "network", "optimizer", "memory", "n_steps", "n_epochs", "generator", "metadata"}
-_GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is a few integers, of any value
+_MOST_SCRATCH = 1 << 24  # bytes, beside what the weights justify: layers that copy can ask for any amount
+_GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is a few integers that can be checked
 
 
 def header_of(model: Model, network: dict[str, Any], metadata: Any) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def check_header(header: Any) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise ValueError("it has not the header of a cmlp model")
     version = header.get("version")
-    if version not in range(1, _VERSION + 1):
+    if type(version) is not int or not 1 <= version <= _VERSION:
         raise ValueError(
             f"it has format version {shown(version)}, but this cmlp reads versions 1 to {_VERSION}; "
             "load it with the cmlp that saved it, or a newer one"
@@ -89,10 +90,15 @@ def parameters_of(config: Any) -> dict[str, Expected]:
     dtype = np.dtype(config["dtype"])
     n_inputs = check_count(config.get("n_inputs"), "n_inputs")
     layers, loss = layer_from_config(config.get("layers")), loss_from_config(config.get("loss"))
-    operations = Lowering(layers, n_inputs, loss, dtype).operations
-    dense = [op for op in operations if op["kind"] == KINDS["dense"]]
+    lowering = Lowering(layers, n_inputs, loss, dtype)
+    dense = [op for op in lowering.operations if op["kind"] == KINDS["dense"]]
     arrays = {f"weights.{k}": Expected((int(op["n_in"]), int(op["n_out"])), dtype) for k, op in enumerate(dense)}
     with_biases = [(k, op) for k, op in enumerate(dense) if op["biases"] >= 0]
+    numbers = sum(expected.n_bytes for expected in arrays.values())
+    if lowering.n_activations * dtype.itemsize > _MOST_SCRATCH + 64 * numbers:
+        raise ValueError(
+            f"its layers need {lowering.n_activations:,} numbers of scratch for {numbers:,} bytes of weights"
+        )
     return arrays | {f"biases.{k}": Expected((int(op["n_out"]),), dtype) for k, op in with_biases}
 
 
@@ -102,11 +108,31 @@ def _generator_state(rng: np.random.Generator) -> dict[str, Any] | None:
 
 
 def generator_from(state: Any) -> np.random.Generator | None:
-    """Return the generator that a header describes, None for none; ValueError or TypeError on anything malformed."""
+    """Return the generator that a header describes, None for none; ValueError on anything malformed."""
     if state is None:
         return None
-    if not isinstance(state, dict) or state.get("bit_generator") not in _GENERATORS:
+    if not _is_sound(state):
         raise ValueError(f"malformed generator {shown(state)}: expected the state of one of {', '.join(_GENERATORS)}")
     bits = getattr(np.random, state["bit_generator"])(0)
     bits.state = state
     return np.random.Generator(bits)
+
+
+def _is_sound(state: Any) -> bool:
+    """Whether a generator can reach this state: with an increment that is even it may repeat one number for ever."""
+
+    def whole(number: Any, bits: int) -> bool:
+        return type(number) is int and 0 <= number < 2**bits
+
+    if not isinstance(state, dict) or set(state) != {"bit_generator", "state", "has_uint32", "uinteger"}:
+        return False
+    inner = state["state"]
+    return (
+        state["bit_generator"] in _GENERATORS
+        and isinstance(inner, dict)
+        and set(inner) == {"state", "inc"}
+        and all(whole(number, 128) for number in inner.values())
+        and inner["inc"] % 2 == 1
+        and whole(state["has_uint32"], 1)
+        and whole(state["uinteger"], 32)
+    )

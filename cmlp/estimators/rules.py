@@ -175,7 +175,8 @@ def fit_stochastic(
     run = Run(model, samples, update, check_threads(estimator.n_threads))
     estimator.n_iter_ = 0
     try:
-        run_epochs(run, _Epochs(estimator, run, kept, held_out, rng, incremental=incremental), estimator.max_iter)
+        with model.training():
+            run_epochs(run, _Epochs(estimator, run, kept, held_out, rng, incremental=incremental), estimator.max_iter)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     if estimator.early_stopping:
@@ -357,7 +358,8 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
         return asked_to_stop(estimator)
 
     estimator.n_iter_ = 0
-    found = minimize_lbfgs(objective, evaluate, optimizer, estimator.max_iter, end_epoch)
+    with model.training():
+        found = minimize_lbfgs(objective, evaluate, optimizer, estimator.max_iter, end_epoch)
     if found is None:  # a callback stopped it
         return
     model.parameters[objective.real] = found.x

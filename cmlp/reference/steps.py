@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from cmlp.optimizers import SGD, Adagrad, Adam, AdamW, GradientDescent, Optimizer, RMSprop, Rprop, SteppingOptimizer
+from cmlp.optimizers import SGD, Adagrad, Adam, GradientDescent, Optimizer, RMSprop, Rprop, SteppingOptimizer
 from cmlp.reference.functions import Array
 
 Arrays: TypeAlias = Sequence[Array]
@@ -182,7 +182,7 @@ class Steps:
         for k, (w, g, kept) in enumerate(zip(self.parameters, gradient, self.kept, strict=True)):
             is_weight = k < len(self.weights)
             if decay and is_weight:
-                if isinstance(o, AdamW):
+                if o.settings.get("decoupled"):
                     w *= 1 - gamma * decay
                 else:
                     g = g + decay * w

@@ -8,7 +8,8 @@ from helpers.cases import BOUNDED_GROWTH, COMPOSITIONS, FLOATS, LAYOUTS, paramet
 
 import cmlp
 from cmlp import reference
-from cmlp._engine.program import ADD, COLUMNS, DENSE, NOT_WANTED, ROWS, Lowering
+from cmlp._core import INPUT_GRADIENTS
+from cmlp._engine.program import ADD, COLUMNS, DENSE, ROWS, Lowering
 from cmlp.activations import ACTIVATIONS
 from cmlp.layers import (
     Activation,
@@ -68,7 +69,7 @@ def test_an_identity_in_a_chain_costs_nothing():
 
 def test_the_first_layers_input_gradient_is_not_computed():
     operations = lower(chain(Dense(4), Dense(4), Dense(1))).operations
-    assert [op["input_gradient"] == NOT_WANTED for op in operations] == [True, False, False]
+    assert [op["input_gradient"] == INPUT_GRADIENTS["not_wanted"] for op in operations] == [True, False, False]
 
 
 @pytest.mark.parametrize("dtype", [F32, F64])
