@@ -8,30 +8,6 @@ cdef enum:
     INPUTS_AT_ONCE = 64
 
 
-# One pass, or one prediction, as all threads of a team see it.
-cdef struct Job:
-    const Code *p
-    const Samples *s
-    const cmlp_update *u
-    const Rates *rates
-    const Workspace *w
-    cmlp_vectors vectors
-    double last_loss  # E of the step before (iRPROP+)
-    ptrdiff_t rows_at_once
-    double *losses  # (rows_at_once,)
-    double scale  # of the gradient, from clip_norm
-    double penalty  # ½ α Σ‖W‖² before the present batch
-    double batch_loss  # Σ s_c ℓ_c of the present batch
-    char *out  # predictions (M, n_outputs)
-    ptrdiff_t n_clipped[CMLP_MOST_THREADS]
-    Result result
-
-
-cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, int thread, int n_threads) noexcept nogil:
-    """Where the part of a thread begins, if n elements are divided in whole granules; thread n_threads: n."""
-    return min(n, ((n + granule - 1) // granule * thread // n_threads) * granule)
-
-
 cdef void drop_rows(const Job *job, int i, ptrdiff_t start, const cmlp_rows *rows, char *values) noexcept nogil:
     """Dropout of operation i in the rows' activations, or, the same elements, in their errors; start: of row 0."""
     cdef const Code *p = job.p

@@ -1,5 +1,6 @@
 # The steps of an optimiser, from a gradient that is there; each thread of a team steps its own share of the parameters.
 
+
 # A step, as weights and as biases make it.
 cdef struct Steps:
     cmlp_step weights, biases

@@ -46,6 +46,25 @@ cdef struct Result:
     ptrdiff_t n_clipped, bad
 
 
+# One pass, or one prediction, as all threads of a team see it.
+cdef struct Job:
+    const Code *p
+    const Samples *s
+    const cmlp_update *u
+    const Rates *rates
+    const Workspace *w
+    cmlp_vectors vectors
+    double last_loss  # E of the step before (iRPROP+)
+    ptrdiff_t rows_at_once
+    double *losses  # (rows_at_once,)
+    double scale  # of the gradient, from clip_norm
+    double penalty  # ½ α Σ‖W‖² before the present batch
+    double batch_loss  # Σ s_c ℓ_c of the present batch
+    char *out  # predictions (M, n_outputs)
+    ptrdiff_t n_clipped[CMLP_MOST_THREADS]
+    Result result
+
+
 cdef ptrdiff_t workspace_elements(const cmlp_net *net, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
     return (rows * (2 * net.n_activations + net.x_stride + net.n_deltas)
             + (2 * n_threads + 3 * CMLP_BLOCK) * net.width + CMLP_BLOCK * CMLP_BLOCK)
@@ -73,6 +92,11 @@ cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdi
     r.errors = w.errors + first * r.stride * p.size
     r.deltas = w.deltas + first * r.deltas_stride * p.size
     return r
+
+
+cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, int thread, int n_threads) noexcept nogil:
+    """Where the part of a thread begins, if n elements are divided in whole granules; thread n_threads: n."""
+    return min(n, ((n + granule - 1) // granule * thread // n_threads) * granule)
 
 
 cdef Samples sample_of(const void *x, const void *y, const int64_t *label) noexcept nogil:
