@@ -94,7 +94,9 @@ class Estimator(Parametrized):
         both: tuple[tuple[str, Any], ...] = (("coefs_", network.weights), ("intercepts_", network.biases))
         for name, views in both:
             arrays = getattr(self, name)
-            if len(arrays) != len(views) or not all(map(is_, arrays, views)):
+            if len(arrays) != len(views):
+                raise ValueError(f"{name} must hold {len(views)} arrays, one per layer of weights, got {len(arrays)}.")
+            if not all(map(is_, arrays, views)):
                 for array, view in zip(arrays, views, strict=True):
                     view[...] = array
                 setattr(self, name, list(views))
@@ -282,10 +284,10 @@ class Estimator(Parametrized):
         """Return X, or X and y, as scikit-learn checks them; X may have NaN or be sparse if that suits `missing`."""
         finite = "allow-nan" if self.missing == "mean" else True
         found = validate_data(self, X, *y, accept_sparse=["csr", "csc"], ensure_all_finite=finite, **options)
-        if self._scaled and not isinstance(found[0] if y else found, np.ndarray):
+        if self._needs_scale and not isinstance(found[0] if y else found, np.ndarray):
             raise ValueError(
-                f"{self._scaled} does not go with a sparse X, whose zeros it would fill: give X.toarray(), or leave it "
-                "out and scale X by sklearn.preprocessing.MaxAbsScaler()."
+                f"{self._needs_scale} does not go with a sparse X, whose zeros it would fill: give X.toarray(), or "
+                "leave it out and scale X by sklearn.preprocessing.MaxAbsScaler()."
             )
         return found
 

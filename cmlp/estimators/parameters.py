@@ -79,7 +79,7 @@ class Parametrized(BaseEstimator):  # type: ignore[misc]
     epsilon : float, default 1e-08
         ε of solver="adam".
     n_iter_no_change : int or inf, default 10
-        A stochastic solver stops after more epochs than these in a row that got no better.
+        A stochastic solver stops after more epochs in a row than this that are no better.
     max_fun : int, default 15000
         The most evaluations of the objective by solver="lbfgs".
     optimizer : cmlp.SGD, cmlp.Adam, ... or None, default None
@@ -233,8 +233,8 @@ class Parametrized(BaseEstimator):  # type: ignore[misc]
         return self.optimizer is not None or self.solver != "lbfgs"
 
     @property
-    def _scaled(self) -> str:
-        """The parameter that needs the scale of the inputs, as it was given; "" if none does."""
+    def _needs_scale(self) -> str:
+        """What needs a scale of the inputs, and so a dense X: a parameter as it was given; "" if none does."""
         return "standardize=True" if self.standardize else "missing='mean'" if self.missing == "mean" else ""
 
     def _check_solver_suits(self) -> None:
@@ -256,7 +256,7 @@ class Parametrized(BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn wants to know about the estimator."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = not self._scaled
+        tags.input_tags.sparse = not self._needs_scale
         tags.input_tags.allow_nan = self.missing == "mean"
         return tags
 

@@ -137,7 +137,9 @@ def test_parameters_reach_into_declared_values():
     assert before.momentum == 0
     model.set_params(optimizer__learning_rate=0.5, optimizer=cmlp.Adam(eps=1e-3))
     assert model.optimizer == cmlp.Adam(0.5, eps=1e-3)
-    assert clone(model).optimizer == model.optimizer
+    model.set_params(optimizer__learning_rate__factor=0.5, optimizer__learning_rate=schedule)
+    assert model.optimizer.learning_rate == cmlp.schedules.Exponential(0.1, factor=0.5)
+    assert clone(model.set_params(optimizer__learning_rate=0.5)).optimizer == model.optimizer
     assert model.set_params(**model.get_params()).optimizer == cmlp.Adam(0.5, eps=1e-3)
 
 

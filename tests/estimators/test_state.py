@@ -50,6 +50,14 @@ def test_coefs_are_live_and_can_be_replaced():
     np.testing.assert_allclose(model.predict(X_diabetes), 2 * np.maximum(X_diabetes.sum(1), 0))
 
 
+@pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
+def test_lists_of_another_length_are_refused(name):
+    model = fitted(MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, random_state=0), X_diabetes, y_diabetes)
+    setattr(model, name, getattr(model, name)[:1])
+    with pytest.raises(ValueError, match=r"^intercepts_ must hold \d arrays, one per layer of weights, got \d"):
+        model.predict(X_diabetes)
+
+
 def test_parameters_set_after_fitting_count():
     model = fitted(MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, random_state=0), X_diabetes, y_diabetes)
     before = model.predict(X_diabetes)
