@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cmlp._engine.model import Model
+    from cmlp._engine.scaling import Scaling
 
 _FLOATS = (np.float64, np.float32)
 _MADE_FROM = attrgetter("activation", "out_activation_", "loss", "dropout", "standardize", "missing")  # a network
@@ -152,7 +153,7 @@ class Estimator(Parametrized):
         self.out_activation_ = self._out_activation()
         drawn = list(self._draw(layer_sizes, rng))
         self.coefs_, self.intercepts_ = [W.astype(dtype) for W, _ in drawn], [b.astype(dtype) for _, b in drawn]
-        for name in ("_network", "_optimizer", "_best_parameters", "best_loss_", "validation_scores_"):
+        for name in ("_optimizer", "_best_parameters", "best_loss_", "validation_scores_"):
             self.__dict__.pop(name, None)
         self._no_improvement_count = 0
         self.loss_curve_ = []
@@ -215,7 +216,7 @@ class Estimator(Parametrized):
         elif self.early_stopping and self._stochastic:
             kept, rows = self._split(y, rng)
             rest = samples.rows(rows)
-        learn_scale(model, samples, kept, incremental=incremental)
+        learn_scale(model.scaling, samples.X, kept, first=first, incremental=incremental)
         held_out = None if rest is None else HeldOut(self, model, model.scaled(rest))
         self._begin_validation(held_out)
         self._train(model, model.scaled(samples), kept, held_out, rng, incremental)
@@ -370,8 +371,11 @@ def generator_from(rng: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(rng.randint(np.iinfo(np.int32).max))
 
 
-def learn_scale(model: Model, samples: Samples, kept: NDArray[np.int64] | None, *, incremental: bool) -> None:
-    """Learn the scale from the rows `kept` (None: all), if it is not learnt yet or every call counts."""
-    scaling = model.scaling
-    if scaling.needed and (incremental or not scaling.count.any()):
-        scaling.learn(samples.X if kept is None else samples.X[kept], need_all=not incremental)
+def learn_scale(scaling: Scaling, X: Any, kept: NDArray[np.int64] | None, *, first: bool, incremental: bool) -> None:
+    """Learn the scale from the rows `kept` (None: all): anew if it is the first call of fit, or on in a stream."""
+    if not scaling.needed:
+        return
+    if first:
+        scaling.set_state({name: np.zeros_like(array) for name, array in scaling.state().items()})
+    if incremental or not scaling.count.any():
+        scaling.learn(X if kept is None else X[kept], need_all=not incremental)

@@ -10,6 +10,7 @@ from helpers.estimators import (
     X_labels,
     Y_labels,
     fitted,
+    parameters_of,
     some_weights,
     y_iris,
 )
@@ -73,7 +74,7 @@ def test_label_smoothing_by_hand(data, weights):
     eps, rate, s = 0.2, 0.5, np.ones(len(X)) if weights is None else weights[: len(X)]
     settings = {"hidden_layer_sizes": (), "alpha": 0, "batch_size": len(X), "shuffle": False, "random_state": 0}
     model = MLPClassifier(loss=CrossEntropy(eps), optimizer=cmlp.SGD(1e-300), max_iter=1, **settings)
-    (W,), (b,) = (arrays for arrays in (fitted(model, X, y).coefs_, model.intercepts_))
+    W, b = (array.copy() for array in parameters_of(fitted(model, X, y)))  # the next fit writes into these
     p = 1 / (1 + np.exp(-(X @ W + b)))
     t = np.where(y[:, None] == "yes" if data == "two_classes" else y, 0.9, 0.1)
     losses = -(t * np.log(p) + (1 - t) * np.log(1 - p)).sum(1)
