@@ -132,9 +132,16 @@ class Network:
         standardize: bool = False,
         missing: str = "error",
     ) -> None:
-        chosen = as_optimizer(optimizer)
-        model = Model(layers, n_inputs, loss=loss, dtype=dtype, seed=seed, standardize=standardize, missing=missing)
-        model.set_optimizer(chosen)
+        model = Model(
+            layers,
+            n_inputs,
+            loss=loss,
+            optimizer=optimizer,
+            dtype=dtype,
+            seed=seed,
+            standardize=standardize,
+            missing=missing,
+        )
         model.initialise()
         self._attach(model)
         self.metadata: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from cmlp.data.samples import Samples
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import CLASSIFYING, Loss, loss_name
-from cmlp.optimizers import SGD, Optimizer, Rprop, SteppingOptimizer
+from cmlp.optimizers import SGD, Optimizer, Rprop, SteppingOptimizer, as_optimizer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -142,6 +142,7 @@ class Model:
         n_inputs: int,
         *,
         loss: str | Loss = "squared_error",
+        optimizer: Optimizer | str | None = None,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
         standardize: bool = False,
@@ -167,7 +168,7 @@ class Model:
         scale = self.scaling.buffers if standardize else None
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), scale)
         self.weights, self.biases = self.views(self.parameters)
-        self.set_optimizer(SGD())
+        self.set_optimizer(as_optimizer(optimizer))
 
     def initialise(self) -> None:
         """Draw initial weights and biases as the layers say."""
@@ -284,12 +285,12 @@ class Model:
                 "layers": layer_to_config(self.layers),
                 "n_inputs": self.n_inputs,
                 "loss": self.loss,
+                "optimizer": self.optimizer,
                 "dtype": self.dtype.name,
                 "seed": self.rng,
                 "standardize": self.scaling.standardize,
                 "missing": self.scaling.missing,
             },
-            "optimizer": self.optimizer,
             "memory": dict(self.memory),
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
@@ -300,7 +301,6 @@ class Model:
         """Make the model anew from what `__getstate__` returned."""
         made_from = dict(state["made_from"])
         self.__init__(layer_from_config(made_from.pop("layers")), **made_from)  # type: ignore[misc]
-        self.set_optimizer(state["optimizer"])
         for name, array in self.arrays().items():
             array[...] = state["arrays"][name]
         self.take_counters(state["memory"], state["n_steps"], state["n_epochs"])

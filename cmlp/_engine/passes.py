@@ -109,7 +109,8 @@ class Run:
             raise TypeError(f"{type(model.optimizer).__name__} takes all samples and searches: use fit")
         n_visits = len(samples) if order is None else len(order)
         schedule = model.optimizer.schedule
-        rates = schedule.rates(model.n_steps, -(-n_visits // batch), model.n_epochs) * schedule.scale(memory)
+        rates, scale = schedule.rates(model.n_steps, -(-n_visits // batch), model.n_epochs), schedule.scale(memory)
+        rates = rates if scale == 1.0 else rates * scale
         for start in range(0, n_visits, self._chunk):
             stop = min(start + self._chunk, n_visits)
             part = samples if stop - start == n_visits or order is not None else samples.rows(slice(start, stop))

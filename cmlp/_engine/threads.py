@@ -34,7 +34,9 @@ class Crossover:
 
     def next(self) -> int:
         """Return how many threads the next chunk gets: each choice in turn at first, then the faster."""
-        return self._trials[0] if self._trials else min(self._best, key=lambda n: self._best[n])
+        if self._trials:
+            return self._trials[0]
+        return self.most if len(self._best) == 1 else min(self._best, key=lambda n: self._best[n])
 
     def took(self, n_threads: int, seconds_per_sample: float) -> None:
         """Take note of how long a chunk took."""
