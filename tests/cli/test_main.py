@@ -39,9 +39,9 @@ def test_unsound_arguments_give_one_line(arguments, fragment, capsys):
 @pytest.mark.parametrize(
     ("arguments", "meant", "help_of"),
     [
-        (["trian", "digits"], "train", "cmlp"),
+        (["trainn", "digits"], "train", "cmlp"),
         (["Predict"], "predict", "cmlp"),
-        (["--verison"], "--version", "cmlp"),
+        (["--versio_n"], "--version", "cmlp"),
         (["train", "digits", "--lr", "0.1"], "--learning-rate", "cmlp train"),
         (["train", "digits", "--learning_rate=0.1"], "--learning-rate", "cmlp train"),
         (["train", "digits", "--learnin-rate", "0.1"], "--learning-rate", "cmlp train"),
