@@ -497,7 +497,8 @@ class Network:
         Parameters
         ----------
         path : path-like or binary file object
-            A file object is written to as it is.
+            A file object is written to as it is. The random generator is saved if it is PCG64, which a seed gives, or
+            PCG64DXSM; a network with another one gets a fresh one when it is loaded.
 
         Examples
         --------

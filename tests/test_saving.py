@@ -430,3 +430,20 @@ def test_a_new_process_loads_an_mlp_before_it_has_used_anything_else(tmp_path):
         [sys.executable, "-c", script, tmp_path / "net"], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout == "MLP([2, 3, 1], activation='relu', loss='squared_error')\n"
+
+
+def test_files_of_version_1_are_read(tmp_path):
+    """They had no generator: the network gets a fresh one."""
+    path = tmp_path / "net.cmlp"
+    net = small_net(optimizer=cmlp.Adam(0.01))
+    net.partial_fit([[1, 2, 3]], [[0, 1]])
+    net.save(path)
+
+    def to_version_1(header):
+        del header["generator"]
+        header["version"] = 1
+
+    rewrite(path, to_version_1)
+    loaded = cmlp.load(path)
+    assert same(loaded, net)
+    assert (loaded.n_steps, loaded.optimizer) == (1, net.optimizer)
