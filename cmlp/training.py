@@ -378,12 +378,10 @@ class _FitRules:
         self.epoch_began = time.perf_counter()
         if result.out_of_time or self.epoch_began >= self.stopping.deadline:
             reason: str | None = "max_seconds"
+        elif any(answer is True for answer in answers):
+            reason = "callback"
         else:
-            reason = (
-                "callback"
-                if any(answer is True for answer in answers)
-                else self.stopping.reason(self.run, self.kept, history)
-            )
+            reason = self.stopping.reason(self.run, self.kept, history)
         history.stopped = reason or history.stopped
         return reason is not None
 

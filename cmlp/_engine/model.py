@@ -12,7 +12,7 @@ import numpy as np
 
 from cmlp._base.checks import check_count, finite_array, numeric_array, shown
 from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow
-from cmlp._engine.program import Lowering, biases_view, weights_view
+from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
@@ -162,7 +162,7 @@ class Model:
         self.scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
         self.program = Lowering(layers, self.n_inputs, loss, self.dtype).program()
         self.operations = self.program.operations
-        self._dense = [op for op in self.operations if op["kind"] == KINDS["dense"]]
+        self._dense = [op for op in fields_of(self.operations) if op["kind"] == KINDS["dense"]]
         self.drops_out = bool(self.operations["dropout"].any())
         self.parameters = self.new_vector()
         scale = self.scaling.buffers if standardize else None

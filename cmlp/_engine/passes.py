@@ -89,7 +89,7 @@ class Run:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
         model = self.model
         if model.optimizer.averaging is not None and model.n_steps == 0:
-            self.model.trained[...] = model.parameters
+            model.trained[...] = model.parameters
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
             at = self._learn_part(part, visits, deadline, result)
@@ -142,11 +142,11 @@ class Run:
         n_threads, began = self._threads.next(), time.perf_counter()
         try:
             found = model.program.train(
-                self.model.trained, buffers, samples, visits, self.update, rates, first_step, n_threads
+                model.trained, buffers, samples, visits, self.update, rates, first_step, n_threads
             )
         finally:
             if isinstance(averaging, SWA) and model.n_epochs <= averaging.start:  # there is no average yet
-                model.parameters[...] = self.model.trained
+                model.parameters[...] = model.trained
         n_visits = len(samples) if visits is None else len(visits)
         self._threads.took(n_threads, (time.perf_counter() - began) / n_visits)
         if "last_loss" in model.memory:
@@ -158,7 +158,7 @@ class Run:
         model, averaging = self.model, self.model.optimizer.averaging
         if isinstance(averaging, SWA) and model.n_epochs > averaging.start:
             m = model.n_epochs - averaging.start + 1
-            model.parameters += (self.model.trained - model.parameters) / m
+            model.parameters += (model.trained - model.parameters) / m
 
     def learn_scale(self) -> None:
         """Let the model's scale of the inputs learn from the samples, and put them on it."""
