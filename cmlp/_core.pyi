@@ -10,6 +10,7 @@ LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
 MOST_THREADS: int
+MOST_AHEAD: int
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
@@ -18,6 +19,7 @@ SLOTS: dict[str, int]
 KINDS: dict[str, int]
 LAYOUTS: dict[str, int]
 INPUT_GRADIENTS: dict[str, int]
+PER_SAMPLE_WAYS: dict[str, int]
 
 OPERATION: np.dtype[np.void]
 NETWORK: np.dtype[np.void]
@@ -60,7 +62,9 @@ def record(dtype: np.dtype[np.void], **fields: Any) -> NDArray[np.void]: ...
 def is_plain(update: _Record) -> bool: ...
 
 class Program:
-    in_blocks: bool
+    per_sample: str
+    @property
+    def per_sample_ways(self) -> tuple[str, ...]: ...
     @property
     def operations(self) -> NDArray[np.void]: ...
     @property

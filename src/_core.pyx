@@ -20,12 +20,13 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from kernels cimport (
-    CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
-    CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
+    CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
+    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
     cmlp_activation_names,
     cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
     cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team,
+    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_per_sample_names, cmlp_rates, cmlp_result, cmlp_rows, cmlp_rule_names, cmlp_run_team,
+    cmlp_samples,
     cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
     cmlp_vectors, cmlp_wait_for_team,
 )
@@ -36,6 +37,7 @@ LEVELS = ("baseline", "avx2", "avx512")
 ALIGN = CMLP_ALIGN  # bytes
 ROWS_AT_ONCE = CMLP_ROWS_AT_ONCE  # of a batch, per thread
 MOST_THREADS = CMLP_MOST_THREADS
+MOST_AHEAD = CMLP_MOST_AHEAD  # hidden units
 
 cdef int _level = cmlp_highest_level()
 
@@ -133,6 +135,9 @@ cdef class Program:
         self.code.ops = <const cmlp_op *> cnp.PyArray_DATA(self.operations)
         self.code.n_ops = <int> len(given)
         self.code.net = (<cmlp_net *> cnp.PyArray_DATA(record))[0]
+        if not may_go(&self.code, self.code.net.per_sample):
+            raise ValueError(f"per_sample={self.code.net.per_sample}: this program can go "
+                             f"{', '.join(self.per_sample_ways)} (PER_SAMPLE_WAYS)")
 
     @property
     def network(self):
@@ -155,13 +160,20 @@ cdef class Program:
         return self.code.net.n_parameters
 
     @property
-    def in_blocks(self):
-        """Whether plain per-sample SGD takes the samples in blocks; tests set it."""
-        return bool(self.code.net.in_blocks)
+    def per_sample_ways(self):
+        """Names of the ways (PER_SAMPLE_WAYS) that plain per-sample SGD can take."""
+        return tuple([name for name, way in PER_SAMPLE_WAYS.items() if may_go(&self.code, way)])
 
-    @in_blocks.setter
-    def in_blocks(self, bint in_blocks):
-        self.code.net.in_blocks = in_blocks
+    @property
+    def per_sample(self):
+        """Name of the one that it takes; tests set it."""
+        return list(PER_SAMPLE_WAYS)[self.code.net.per_sample]
+
+    @per_sample.setter
+    def per_sample(self, str name):
+        if name not in self.per_sample_ways:
+            raise ValueError(f"per_sample={name!r}: this program can go {', '.join(self.per_sample_ways)}")
+        self.code.net.per_sample = PER_SAMPLE_WAYS[name]
 
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
@@ -242,10 +254,8 @@ cdef class Program:
         job.p, job.s, job.u, job.rates, job.w = &code, &s, &u, &gammas, &w
         job.losses, job.scale, job.last_loss, job.result.bad = losses, 1.0, last_loss[0], -1
         with nogil:
-            if plain and code.net.in_blocks:
-                train_in_blocks(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
-            elif plain:
-                train_plainly(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
+            if plain:
+                train_per_sample(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
             else:
                 cmlp_run_team(n_threads, train_in_batches, &job)
         last_loss[0] = job.last_loss

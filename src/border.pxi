@@ -16,6 +16,7 @@ SLOTS = ids_of(cmlp_slot_names)
 KINDS = ids_of(cmlp_kind_names)
 LAYOUTS = ids_of(cmlp_layout_names)
 INPUT_GRADIENTS = ids_of(cmlp_input_gradient_names)
+PER_SAMPLE_WAYS = ids_of(cmlp_per_sample_names)
 
 
 cdef list _layouts = []  # a dtype, the bytes of its defaults, and {name: (first letter of its type, offset)}

@@ -5,21 +5,26 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 cdef extern from "kernels/kernels.h" nogil:
     const int CMLP_ALIGN
     enum: CMLP_BLOCK
+    enum: CMLP_MOST_AHEAD
     enum: CMLP_ROWS_AT_ONCE
     enum: CMLP_N_SLOTS
+    enum: CMLP_BY_OPERATION
+    enum: CMLP_IN_BLOCKS
+    enum: CMLP_AS_CHAIN
+    enum: CMLP_AHEAD
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
     const int CMLP_SGD, CMLP_RPROP, CMLP_NO_STEP
 
     # of these structs, the fields that the loops use
     ctypedef struct cmlp_op:
-        int kind, layout
+        int kind, layout, accumulate
         ptrdiff_t n_in, n_out, source, z, out, weights, ld, biases
         double dropout
 
     ctypedef struct cmlp_net:
         ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride, output
         double loss_parameter
-        int loss, fused, in_blocks
+        int loss, fused, per_sample
 
     ctypedef struct cmlp_update:
         ptrdiff_t batch_size
@@ -45,6 +50,23 @@ cdef extern from "kernels/kernels.h" nogil:
         void *values
         double scale, clip_delta
 
+    ctypedef struct cmlp_samples:
+        const char *X
+        const char *Y
+        const int64_t *labels
+        const int64_t *order
+        const double *weights
+        ptrdiff_t n
+        int checked
+
+    ctypedef struct cmlp_rates:
+        const double *values
+        ptrdiff_t n, first_step
+
+    ctypedef struct cmlp_result:
+        double loss, correct
+        ptrdiff_t n_clipped, bad
+
     ctypedef struct cmlp_rows:
         ptrdiff_t n, x_stride, stride, deltas_stride
         char *x
@@ -64,6 +86,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*block_forward)(const cmlp_op *, int, const void *, const void *, const void *, void *) noexcept nogil
         ptrdiff_t (*block_backward)(const cmlp_op *, int, const cmlp_target *, const void *, void *, void *,
                                     void *) noexcept nogil
+        double (*chain)(const cmlp_op *, int, const cmlp_net *, const cmlp_target *, const cmlp_samples *, ptrdiff_t,
+                        void *, void *, void *, ptrdiff_t *) noexcept nogil
+        void (*ahead)(const cmlp_op *, const cmlp_net *, void *, const cmlp_samples *, const cmlp_rates *,
+                      const cmlp_update *, void *, void *, void *, cmlp_result *) noexcept nogil
         void (*batch_forward)(const cmlp_op *, const void *, const cmlp_rows *) noexcept nogil
         ptrdiff_t (*batch_errors)(const cmlp_op *, const void *, const cmlp_target *, const cmlp_rows *,
                                   void *) noexcept nogil
@@ -98,6 +124,7 @@ cdef extern from "kernels/tables.h" nogil:
     const cmlp_name *cmlp_kind_names
     const cmlp_name *cmlp_layout_names
     const cmlp_name *cmlp_input_gradient_names
+    const cmlp_name *cmlp_per_sample_names
     const cmlp_field *cmlp_op_fields
     const cmlp_field *cmlp_net_fields
     const cmlp_field *cmlp_update_fields

@@ -1,4 +1,39 @@
-# Plain per-sample SGD: each sample's δ goes straight into the weights. No step looks at more than one sample.
+# Plain per-sample SGD: each sample's δ goes straight into the weights. Several ways lead to the same numbers, but for
+# rounding; the network's shape decides which are possible, and program.py which one is taken.
+
+
+cdef bint reads_x_once(const Code *p) noexcept:
+    """Whether a dense layer is the only one that reads x."""
+    cdef int i
+    for i in range(1, p.n_ops):
+        if p.ops[i].source < 0:
+            return False
+    return p.ops[0].kind == CMLP_DENSE
+
+
+cdef bint is_chain(const Code *p) noexcept:
+    """Whether dense layers follow one another, and nothing else does."""
+    cdef int i
+    cdef const cmlp_op *op
+    for i in range(p.n_ops):
+        op = &p.ops[i]
+        if op.kind != CMLP_DENSE or op.accumulate or op.source != (p.ops[i - 1].out if i else -1):
+            return False
+        if i and op.n_in != p.ops[i - 1].n_out:
+            return False
+    return p.ops[p.n_ops - 1].out == p.net.output
+
+
+cdef bint may_go(const Code *p, int way) noexcept:
+    """Whether a way of PER_SAMPLE_WAYS is possible for the network."""
+    if way == CMLP_IN_BLOCKS:
+        return reads_x_once(p)
+    if way == CMLP_AS_CHAIN:
+        return is_chain(p)
+    if way == CMLP_AHEAD:
+        return (is_chain(p) and p.n_ops == 2 and p.ops[0].layout == CMLP_ROWS and p.ops[0].n_out <= CMLP_MOST_AHEAD
+                and p.ops[1].n_out == 1 and p.net.loss != CMLP_CROSS_ENTROPY)
+    return way == CMLP_BY_OPERATION
 
 
 cdef double learn(const Code *p, const void *params, const cmlp_target *to, const Samples *s, ptrdiff_t c,
@@ -7,6 +42,8 @@ cdef double learn(const Code *p, const void *params, const cmlp_target *to, cons
     cdef const char *x = x_of(p, s, c)
     cdef double loss
     cdef int i
+    if p.net.per_sample >= CMLP_AS_CHAIN and params == to.values:
+        return p.k.chain(p.ops, p.n_ops, &p.net, to, s, c, w.activations, w.errors, w.scratch, n_clipped)
     run_forward(p, params, x, w.activations, 0)
     loss = run_loss(p, s, c, x, weight_of(s, c), w.activations, w.errors)
     if isfinite(loss):
@@ -20,10 +57,11 @@ cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rat
     cdef cmlp_target to
     cdef ptrdiff_t t, c
     cdef double loss
+    cdef bint looks = not s.checked and p.net.per_sample == CMLP_BY_OPERATION  # a chain sees it in z
     to.values, to.clip_delta = params, u.clip_delta
     for t in range(s.n):
         c = sample_at(s, t)
-        if not s.checked and p.k.first_nonfinite(p.net.n_inputs, x_of(p, s, c)) >= 0:
+        if looks and p.k.first_nonfinite(p.net.n_inputs, x_of(p, s, c)) >= 0:
             result.bad = t
             break
         to.scale = -rate_at(rates, t)
@@ -75,3 +113,19 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
         start += count
     if start:
         p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)
+
+
+cdef void train_ahead(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
+                      const Workspace *w, Result *result) noexcept nogil:
+    """The same for few hidden units and one output; see ahead.h."""
+    p.k.ahead(p.ops, &p.net, params, s, rates, u, w.activations, w.errors, w.scratch, result)
+
+
+cdef void train_per_sample(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
+                           const Workspace *w, Result *result) noexcept nogil:
+    if p.net.per_sample == CMLP_IN_BLOCKS:
+        train_in_blocks(p, params, s, rates, u, w, result)
+    elif p.net.per_sample == CMLP_AHEAD:
+        train_ahead(p, params, s, rates, u, w, result)
+    else:
+        train_plainly(p, params, s, rates, u, w, result)

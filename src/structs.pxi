@@ -10,22 +10,10 @@ cdef struct Code:
     ptrdiff_t size  # bytes per element
 
 
-# The samples of one call: row c of X (M, n) and of Y (M, n_N), or labels (M,); weights (M,) or NULL; visited in order,
-# or as they are if it is NULL.
-cdef struct Samples:
-    const char *X
-    const char *Y
-    const int64_t *labels
-    const int64_t *order
-    const double *weights
-    ptrdiff_t n
-    bint checked  # else plain per-sample SGD looks for NaN and infinities in x before it learns from it
-
-
-# γ_t: one rate per step, or a single one; first_step: steps made before.
-cdef struct Rates:
-    const double *values
-    ptrdiff_t n, first_step
+# What kernels that learn from many samples read as well (kernels.h).
+ctypedef cmlp_samples Samples
+ctypedef cmlp_rates Rates
+ctypedef cmlp_result Result
 
 
 # Where one call computes: `rows` samples at a time.
@@ -38,12 +26,6 @@ cdef struct Workspace:
     char *updates  # of per-sample SGD in blocks: U (CMLP_BLOCK, width),
     char *products  # Z (the same)
     char *gram  # and G
-
-
-# What a pass did: Σ s_c ℓ_c, the number of clipped δ, and the position of the first loss that was not finite, or -1.
-cdef struct Result:
-    double loss, correct
-    ptrdiff_t n_clipped, bad
 
 
 # One pass, or one prediction, as all threads of a team see it.

@@ -19,7 +19,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import ALIGN, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
+from cmlp._core import (
+    ALIGN,
+    INPUT_GRADIENTS,
+    KINDS,
+    LAYOUTS,
+    LOSSES,
+    MOST_AHEAD,
+    NETWORK,
+    OPERATION,
+    PER_SAMPLE_WAYS,
+    Program,
+    record,
+)
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
@@ -31,6 +43,10 @@ DENSE, ACTIVATION, ADD = (KINDS[name] for name in ("dense", "activation", "add")
 ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
 ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("assign", "accumulate"))
 _DEFAULTS = dict(zip(OPERATION.names or (), record(OPERATION).item(), strict=True))
+
+# Measured: units of any layer, and weights of the first, of a chain that is learnt in one function.
+_MOST_IN_CHAIN = 64
+_MOST_FOR_CHAIN = 1024
 
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
 _LEAST_TO_SKIP_ZEROS = 1024
@@ -108,15 +124,25 @@ class Lowering:
             loss_parameter=self.loss_parameter,
             loss=self.loss,
             fused=self.operations[-1]["fused"],
-            in_blocks=self._profits_from_blocks(),
+            per_sample=PER_SAMPLE_WAYS[self._per_sample()],
         )
         return Program(np.array([tuple(op.values()) for op in self.operations], OPERATION), network)
 
-    def _profits_from_blocks(self) -> bool:
-        """Whether plain SGD should take the samples in blocks (src/kernels/block.h): unless W_1 is tiny."""
+    def _per_sample(self) -> str:
+        """Choose the way of plain per-sample SGD (PER_SAMPLE_WAYS) that is fastest for this shape."""
         first, *others = self.operations
+        weights = first["n_in"] * first["n_out"]
         alone = first["kind"] == DENSE and all(op["source"] >= 0 for op in others)
-        return alone and first["n_in"] * first["n_out"] >= _LEAST_FOR_BLOCKS
+        before = [{"out": -1}, *self.operations]
+        chain = all(
+            op["kind"] == DENSE and op["source"] == previous["out"] and op["n_out"] <= _MOST_IN_CHAIN
+            for op, previous in zip(self.operations, before, strict=False)
+        )
+        if chain and weights <= _MOST_FOR_CHAIN:
+            few = len(others) == 1 and first["layout"] == ROWS and first["n_out"] <= MOST_AHEAD
+            one = few and others[0]["n_out"] == 1 and self.loss != LOSSES["cross_entropy"]
+            return "ahead" if one else "as_chain"
+        return "in_blocks" if alone and weights >= _LEAST_FOR_BLOCKS else "by_operation"
 
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""

@@ -27,6 +27,8 @@
 #include "batch.h"
 #include "step.h"
 #include "flat.h"
+#include "chain.h"
+#include "ahead.h"
 /* clang-format on */
 
 #define CMLP_KERNEL(type, name, parameters) .name = NAME(name),

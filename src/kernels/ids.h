@@ -62,6 +62,13 @@
     X(ASSIGN, assign)           \
     X(ACCUMULATE, accumulate)
 
+/* The ways of plain per-sample SGD to the same numbers (per_sample.pxi). */
+#define CMLP_PER_SAMPLE_WAYS(X)                                                                 \
+    X(BY_OPERATION, by_operation) /* one operation after the other: whatever the composition */ \
+    X(IN_BLOCKS, in_blocks)       /* block.h: x in blocks of samples */                         \
+    X(AS_CHAIN, as_chain)         /* chain.h: narrow layers */                                  \
+    X(AHEAD, ahead)               /* ahead.h: few hidden units and one output */
+
 #define CMLP_ID(ID, name) CMLP_##ID,
 enum { CMLP_ACTIVATIONS(CMLP_ID) };
 enum { CMLP_LOSSES(CMLP_ID) };
@@ -70,5 +77,6 @@ enum { CMLP_SLOTS(CMLP_ID) CMLP_N_SLOTS };
 enum { CMLP_KINDS(CMLP_ID) };
 enum { CMLP_LAYOUTS(CMLP_ID) };
 enum { CMLP_INPUT_GRADIENTS(CMLP_ID) };
+enum { CMLP_PER_SAMPLE_WAYS(CMLP_ID) };
 
 #endif

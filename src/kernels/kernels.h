@@ -13,6 +13,9 @@
 /* Samples per block of the per-sample SGD in blocks; see block.h. */
 #define CMLP_BLOCK 4
 
+/* Most hidden units of the per-sample SGD that looks one sample ahead; see ahead.h. */
+#define CMLP_MOST_AHEAD 16
+
 /* Rows of a batch that run through the network at once, per thread: enough to reuse W from the caches, few enough that the
  * activations stay there too. */
 #define CMLP_ROWS_AT_ONCE 64
@@ -58,6 +61,29 @@ typedef struct {
     double scale, clip_delta;
 } cmlp_target;
 
+/* The samples of one call: row c of X (M, n_inputs) and of Y (M, n_outputs), or labels (M,); weights (M,) or NULL; n of
+ * them visited in this order, or as they are if it is NULL. */
+typedef struct {
+    const char *X, *Y;
+    const int64_t *labels, *order;
+    const double *weights;
+    ptrdiff_t n;
+    int checked; /* else plain per-sample SGD looks for NaN and infinities in x before it learns from it */
+} cmlp_samples;
+
+/* γ_t: one rate per step, or a single one; first_step: steps made before. */
+typedef struct {
+    const double *values;
+    ptrdiff_t n, first_step;
+} cmlp_rates;
+
+/* What a pass did: Σ s_c ℓ_c, Σ s_c of those decided right, the number of clipped δ, and the position of the first loss
+ * that was not finite, or -1. */
+typedef struct {
+    double loss, correct;
+    ptrdiff_t n_clipped, bad;
+} cmlp_result;
+
 /* Rows of a batch on their way through the network, n of them: row r of x, of the activations (and errors) and of the
  * deltas starts r times their stride, in elements, behind row 0. x is an own copy, padded like the rest. */
 typedef struct {
@@ -88,6 +114,14 @@ typedef struct {
     X(ptrdiff_t, block_backward,                                                                                     \
       (const cmlp_op *op, int t, const cmlp_target *to, const void *activations, void *errors, void *scratch,        \
        void *updates))                                                                                               \
+    /* chain.h: a whole sample of plain per-sample SGD, for a chain of dense layers */                               \
+    X(double, chain,                                                                                                 \
+      (const cmlp_op *ops, int n, const cmlp_net *net, const cmlp_target *to, const cmlp_samples *s, ptrdiff_t c,    \
+       void *activations, void *errors, void *scratch, ptrdiff_t *n_clipped))                                        \
+    /* ahead.h: the same for all samples of a call, for few hidden units and one output */                           \
+    X(void, ahead,                                                                                                   \
+      (const cmlp_op *ops, const cmlp_net *net, void *params, const cmlp_samples *s, const cmlp_rates *rates,        \
+       const cmlp_update *update, void *activations, void *errors, void *scratch, cmlp_result *result))              \
     /* batch.h: one operation for many samples; the way back in two parts, by rows and by inputs of a dense layer */ \
     X(void, batch_forward, (const cmlp_op *op, const void *params, const cmlp_rows *rows))                           \
     X(ptrdiff_t, batch_errors,                                                                                       \
