@@ -10,7 +10,6 @@ LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
 MOST_THREADS: int
-MOST_AHEAD: int
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]

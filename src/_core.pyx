@@ -37,7 +37,6 @@ LEVELS = ("baseline", "avx2", "avx512")
 ALIGN = CMLP_ALIGN  # bytes
 ROWS_AT_ONCE = CMLP_ROWS_AT_ONCE  # of a batch, per thread
 MOST_THREADS = CMLP_MOST_THREADS
-MOST_AHEAD = CMLP_MOST_AHEAD  # hidden units
 
 cdef int _level = cmlp_highest_level()
 

@@ -812,15 +812,16 @@ def test_a_single_sample_can_be_fitted():
         net.fit(X, y, validation=0.2)
 
 
-@pytest.mark.parametrize("in_blocks", [False, True])
+@pytest.mark.parametrize("way", ["by_operation", "in_blocks", "as_chain", "ahead"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("order", ["given", "shuffle"])
-def test_an_input_that_is_not_finite_is_found_while_learning_and_nothing_is_learnt(in_blocks, value, order):
+def test_an_input_that_is_not_finite_is_found_while_learning_and_nothing_is_learnt(way, value, order):
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((50, 300), dtype=np.float32), rng.standard_normal(50, dtype=np.float32)
+    n = 5 if way == "ahead" else 300
+    X, y = rng.standard_normal((50, n), dtype=np.float32), rng.standard_normal(50, dtype=np.float32)
     X[33, 2] = value
-    network = cmlp.MLP([300, 8, 1], seed=0)
-    network._model.program.in_blocks = in_blocks
+    network = cmlp.MLP([n, 8, 1], seed=0)
+    network._model.program.per_sample = way
     before = [W.copy() for W in network.weights]
     with pytest.raises(ValueError, match=r"X is .* at row 33, column 2, expected finite numbers"):
         network.fit(X, y, epochs=2, order=order, optimizer=cmlp.SGD(0.01))

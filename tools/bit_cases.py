@@ -210,10 +210,19 @@ def programs(network: Any) -> list[Any]:
     """Return the compiled program, which can be told whether to learn in blocks; wherever the network keeps it."""
     parts = list(vars(network).values())
     parts += [inner for part in parts if hasattr(part, "__dict__") for inner in vars(part).values()]
-    found = [part for part in parts if hasattr(part, "in_blocks")]
+    found = [part for part in parts if hasattr(part, "per_sample") or hasattr(part, "in_blocks")]
     if not found:
         raise AttributeError("found no compiled program in the network: tell `programs` in bit_cases.py where it is")
     return found
+
+
+def take_way(network: Any, in_blocks: bool) -> None:
+    """Let the network learn from single samples in blocks or by operation, in revisions that knew no other way too."""
+    for program in programs(network):
+        if hasattr(program, "per_sample"):
+            program.per_sample = "in_blocks" if in_blocks else "by_operation"
+        else:
+            program.in_blocks = in_blocks
 
 
 # ------------------------------------------------------------------------------------------------------------- cases
@@ -237,8 +246,7 @@ def pair_case(loss: str, output: str, dtype: str) -> Iterator[Any]:
             chosen = WITH_PARAMETER.get(loss, loss) if batch_size == 6 else loss
             options = {"activation": ["tanh", output], "loss": chosen, "dtype": dtype, "seed": 4}
             network = cmlp.MLP([6, 40, 4], bias_init="zeros", init="glorot_uniform", **options)
-            for program in programs(network):
-                program.in_blocks = in_blocks
+            take_way(network, in_blocks)
             yield from trained(network, *draw_samples(rng, loss, 50, 6, 4), optimizer=SGD(0.02), batch_size=batch_size)
 
 
@@ -286,8 +294,7 @@ def strategy_case(name: str, dtype: str) -> Iterator[Any]:
     X, y = draw_samples(np.random.default_rng(6), "squared_error", 40, 6, 2)
     for in_blocks in (False, True):
         network = cmlp.MLP([6, 16, 2], dtype=dtype, seed=2, optimizer=SGD(0.02))
-        for program in programs(network):
-            program.in_blocks = in_blocks
+        take_way(network, in_blocks)
         yield from trained(network, X, y, **STRATEGIES[name])
     for options in ({"optimizer": cmlp.Adam(0.01)}, {"optimizer": SGD(0.02), "dropout": 0.3}):
         network = cmlp.MLP([6, 16, 8, 2], activation=["elu", "softsign"], dtype=dtype, seed=2, **options)

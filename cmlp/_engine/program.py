@@ -24,11 +24,8 @@ from cmlp._core import (
     INPUT_GRADIENTS,
     KINDS,
     LAYOUTS,
-    LOSSES,
-    MOST_AHEAD,
     NETWORK,
     OPERATION,
-    PER_SAMPLE_WAYS,
     Program,
     record,
 )
@@ -124,25 +121,21 @@ class Lowering:
             loss_parameter=self.loss_parameter,
             loss=self.loss,
             fused=self.operations[-1]["fused"],
-            per_sample=PER_SAMPLE_WAYS[self._per_sample()],
         )
-        return Program(np.array([tuple(op.values()) for op in self.operations], OPERATION), network)
+        program = Program(np.array([tuple(op.values()) for op in self.operations], OPERATION), network)
+        program.per_sample = self._fastest(program.per_sample_ways)
+        return program
 
-    def _per_sample(self) -> str:
-        """Choose the way of plain per-sample SGD (PER_SAMPLE_WAYS) that is fastest for this shape."""
-        first, *others = self.operations
+    def _fastest(self, ways: tuple[str, ...]) -> str:
+        """Choose among the possible ways of plain per-sample SGD (PER_SAMPLE_WAYS), by the shape alone."""
+        first = self.operations[0]
         weights = first["n_in"] * first["n_out"]
-        alone = first["kind"] == DENSE and all(op["source"] >= 0 for op in others)
-        before = [{"out": -1}, *self.operations]
-        chain = all(
-            op["kind"] == DENSE and op["source"] == previous["out"] and op["n_out"] <= _MOST_IN_CHAIN
-            for op, previous in zip(self.operations, before, strict=False)
-        )
-        if chain and weights <= _MOST_FOR_CHAIN:
-            few = len(others) == 1 and first["layout"] == ROWS and first["n_out"] <= MOST_AHEAD
-            one = few and others[0]["n_out"] == 1 and self.loss != LOSSES["cross_entropy"]
-            return "ahead" if one else "as_chain"
-        return "in_blocks" if alone and weights >= _LEAST_FOR_BLOCKS else "by_operation"
+        narrow = weights <= _MOST_FOR_CHAIN and max(op["n_out"] for op in self.operations) <= _MOST_IN_CHAIN
+        if "ahead" in ways and narrow:
+            return "ahead"
+        if "as_chain" in ways and narrow:
+            return "as_chain"
+        return "in_blocks" if "in_blocks" in ways and weights >= _LEAST_FOR_BLOCKS else "by_operation"
 
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""

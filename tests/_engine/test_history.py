@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cmlp
+from cmlp._core import PER_SAMPLE_WAYS
 
 
 def fitted(epochs=3, **settings):
@@ -75,17 +76,18 @@ TARGETS = {  # loss: outputs, and targets of 90 samples
 
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("way", ["plainly", "in blocks", "by batches", "one by the gradient"])
+@pytest.mark.parametrize("way", ["by_operation", "in_blocks", "as_chain", "by batches", "one by the gradient"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_accuracy_is_that_of_every_sample_when_it_is_visited(kind, dtype, way, weighted):
     rng = np.random.default_rng(0)
     n_outputs, targets = TARGETS[kind]
     loss = "cross_entropy" if kind == "one-hot" else kind
-    n = 60 if way == "in blocks" else 3
+    n = 60 if way == "in_blocks" else 3
     X, y = rng.normal(size=(90, n)).astype(dtype), targets(rng)
     weights = rng.uniform(0.5, 2, 90) if weighted else np.ones(90)
     net, twin = (cmlp.MLP([n, 5, n_outputs], loss=loss, dtype=dtype, seed=1, optimizer=cmlp.SGD(0.05)) for _ in "ab")
-    net._model.program.in_blocks = way == "in blocks"
+    if way in PER_SAMPLE_WAYS:
+        net._model.program.per_sample = way
     batch = 32 if way == "by batches" else 1
     clip = {"clip_norm": 1e9} if way == "one by the gradient" else {}
     settings = {"batch_size": batch, "sample_weight": weights, **clip}

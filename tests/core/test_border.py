@@ -13,7 +13,7 @@ import pytest
 
 import cmlp
 from cmlp import _core
-from cmlp._core import NETWORK, OPERATION, UPDATE, Program, is_plain, record
+from cmlp._core import NETWORK, OPERATION, PER_SAMPLE_WAYS, UPDATE, Program, is_plain, record
 from cmlp._engine.passes import Buffers
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp.data.samples import Samples
@@ -129,9 +129,9 @@ def test_a_program_is_a_copy_that_cannot_be_changed():
     for array in (program.operations, program.network):
         with pytest.raises(ValueError, match="read-only"):
             array["n_in" if array.ndim else "n_inputs"] = 1
-    assert program.network["in_blocks"] == program.in_blocks == False  # noqa: E712
-    program.in_blocks = True
-    assert program.network["in_blocks"] == 1
+    program.per_sample = "in_blocks"
+    assert program.network["per_sample"] == PER_SAMPLE_WAYS["in_blocks"]
+    assert program.per_sample == "in_blocks"
 
 
 def test_views_of_parameters_are_live_in_both_layouts():

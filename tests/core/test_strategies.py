@@ -1,4 +1,4 @@
-"""The ways to the same numbers: per-sample SGD plainly and in blocks, batches by matrix products, at every level."""
+"""Ways to the same numbers: per-sample SGD by operation and in blocks, batches by matrix products, at every level."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def largest_difference(network, other):
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs if a is not None)
 
 
-def fitted(sizes, dtype, in_blocks, *, bias=True, n_samples=1000, activation="tanh", **settings):
+def fitted(sizes, dtype, way, *, bias=True, n_samples=1000, activation="tanh", **settings):
     X, y = samples(sizes, n_samples, dtype)
     network = cmlp.MLP(sizes, activation=activation, bias=bias, dtype=dtype, seed=1)
-    network._model.program.in_blocks = in_blocks
+    network._model.program.per_sample = way
     history = network.fit(X, y, **settings)
     return network, history
 
@@ -63,8 +63,8 @@ def test_blocks_equal_the_plain_loop_over_an_epoch_of_1000_samples(level, sizes,
         "optimizer": cmlp.SGD(cmlp.schedules.InverseScaling(0.05, 0.25)),
         "sample_weight": np.linspace(0.1, 2, 1000),
     }
-    plain, plain_history = fitted(sizes, "float64", False, **settings)
-    blocks, blocks_history = fitted(sizes, "float64", True, **settings)
+    plain, plain_history = fitted(sizes, "float64", "by_operation", **settings)
+    blocks, blocks_history = fitted(sizes, "float64", "in_blocks", **settings)
     assert largest_difference(blocks, plain) < 1e-10
     assert blocks_history.loss == pytest.approx(plain_history.loss, rel=1e-12)
     assert blocks_history.clipped == plain_history.clipped
@@ -75,25 +75,17 @@ def test_blocks_equal_the_plain_loop_over_an_epoch_of_1000_samples(level, sizes,
 @pytest.mark.parametrize("n_samples", [1, 2, 3, 4, 5, 9])
 def test_blocks_take_any_number_of_samples(level, sizes, n_samples):
     settings = {"epochs": 2, "order": "given", "optimizer": cmlp.SGD(0.05), "n_samples": n_samples}
-    plain, _ = fitted(sizes, "float64", False, **settings)
-    blocks, _ = fitted(sizes, "float64", True, **settings)
+    plain, _ = fitted(sizes, "float64", "by_operation", **settings)
+    blocks, _ = fitted(sizes, "float64", "in_blocks", **settings)
     assert largest_difference(blocks, plain) < 1e-11
 
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 def test_blocks_in_float32_agree_within_rounding(level, sizes):
     settings = {"epochs": 1, "order": "given", "optimizer": cmlp.SGD(0.02), "n_samples": 200}
-    plain, _ = fitted(sizes, "float32", False, **settings)
-    blocks, _ = fitted(sizes, "float32", True, **settings)
+    plain, _ = fitted(sizes, "float32", "by_operation", **settings)
+    blocks, _ = fitted(sizes, "float32", "in_blocks", **settings)
     assert largest_difference(blocks, plain) < 1e-4
-
-
-def test_blocks_are_chosen_unless_the_first_layer_is_tiny_or_others_read_the_samples():
-    assert cmlp.MLP([6528, 5, 5, 1])._model.program.in_blocks
-    assert cmlp.MLP([784, 128, 10])._model.program.in_blocks
-    assert not cmlp.MLP([2, 4, 1])._model.program.in_blocks
-    two_readers = cmlp.concatenate(cmlp.Dense(50), cmlp.Dense(50))
-    assert not cmlp.Network(two_readers, n_inputs=200)._model.program.in_blocks
 
 
 def test_a_sample_without_finite_loss_in_a_block_is_named_and_the_last_good_epoch_restored():

@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for helpers.cases: pytest'
 import cmlp.network
 from cmlp import _core
 from cmlp._engine.passes import Buffers
-from cmlp._engine.program import DENSE
 from cmlp.activations import ACTIVATIONS
 from cmlp.data.samples import Samples
 from cmlp.losses import LOSSES
@@ -107,14 +106,13 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     one_row.predict(guard.copy(given[0]))
     one_row.learn(guard.copy(given[0]), int(labels[0]) if Y is None else guard.copy(Y[0]), 1.0)
     params[...] = net._model.parameters
-    chosen = program.in_blocks
-    operations = program.operations
-    one_reader = (operations["source"] < 0).sum() == 1 and operations["kind"][0] == DENSE
+    chosen = program.per_sample
     buffers = Buffers(workspace, gradient, average, state, last_loss)
-    for program.in_blocks in (False, True) if _core.is_plain(update) and one_reader else (False,):
+    for way in program.per_sample_ways if _core.is_plain(update) else [chosen]:
+        program.per_sample = way
         *_, bad = program.train(params, buffers, samples, order, update, rates, 0, n_threads)
         assert bad == -1
-    program.in_blocks = chosen
+    program.per_sample = chosen
     np.testing.assert_array_equal(expected, net.predict(given))  # the edge changes no number
     guard.release()
 
