@@ -5,16 +5,16 @@
 cdef bint number_of(object given, double *number):
     """Whether this is one number, alone or in an array (1,) or list, that a double holds exactly."""
     cdef cnp.ndarray array
+    cdef bint found
     if type(given) is cnp.ndarray:
         array = given
-        if cnp.PyArray_NDIM(array) > 1 or cnp.PyArray_SIZE(array) != 1 or not cmlp_cast(array, 1, 0, number, True):
-            return False
+        found = cnp.PyArray_NDIM(array) <= 1 and cnp.PyArray_SIZE(array) == 1 and cmlp_cast(array, 1, 0, number, True)
     elif type(given) is list or type(given) is tuple:
-        if PySequence_Fast_GET_SIZE(given) != 1 or not cmlp_number(PySequence_Fast_GET_ITEM(given, 0), number):
-            return False
-    elif not cmlp_number(<PyObject *> given, number):
-        return False
-    return -CMLP_EXACT < number[0] < CMLP_EXACT  # not NaN
+        found = (PySequence_Fast_GET_SIZE(given) == 1
+                 and cmlp_number(PySequence_Fast_GET_ITEM(given, 0), number))
+    else:
+        found = cmlp_number(<PyObject *> given, number)
+    return found and -CMLP_EXACT < number[0] < CMLP_EXACT  # not NaN
 
 
 cdef bint convert_row(object given, ptrdiff_t n, void *to, bint to_double):
