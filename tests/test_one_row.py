@@ -188,7 +188,7 @@ def test_a_schedule_may_do_what_it_likes():
     net = network(optimizer=SGD(lambda t: setattr(net, "optimizer", SGD(0.5)) or 0.1))
     net.learn_one(x, 1.0)
     assert net.optimizer == SGD(0.5)
-    assert net.learn_one(x, 1.0) == outcome(net.evaluate, x[None], [1.0]).loss or True
+    net.learn_one(x, 1.0)
 
 
 def assert_same_parameters(a, b):
@@ -310,33 +310,42 @@ class Row(np.ndarray):
     pass
 
 
+TOO_WIDE = (2**53 + 1, 2**63, 2**64, 10**400, np.int64(2**53 + 1), np.uint64(2**63))
+
+
 def odd_rows():
     x = np.arange(5.0)
     yield from (None, 1, "12345", b"12345", {1, 2, 3, 4, 5}, dict.fromkeys(range(5)), range(5), iter([1, 2, 3, 4, 5]))
     yield from ([], [1, 2], [1] * 6, [[1, 2, 3, 4, 5]], [[1]] * 5, x[None], x[:, None], x[:4], x[:0], np.float64(1))
-    yield from ([1, 2, 3, 4, None], [1, 2, 3, 4, "5"], [1, 2, 3, 4, [5]], [1, 2, 3, 4, np.array(5)], [1, 2, 3, 4, 5j])
-    yield from ([1, 2, 3, 4, entry] for entry in (np.nan, np.inf, 1e39, 1e300, -1e-300, 2**53 + 1, 2**63, 2**64, 10**400))
-    yield from ([entry] * 5 for entry in (2**53 - 1, 2**53 + 1, 2**62 + 2**30, -(2**63), np.uint64(2**63), np.int64(2**53 + 1)))
-    yield from ([1, 2, 3, 4, entry] for entry in (Number(5), fractions.Fraction(1, 2), decimal.Decimal(1), np.float16(0.1)))
-    yield from ([np.float16(0.1)] * 5, [np.longdouble(0.1)] * 5, [datetime.date(2020, 1, 1)] * 5, array.array("f", x))
+    for entry in (None, "5", [5], np.array(5), 5j, np.nan, np.inf, 1e39, 1e300, -1e-300, Number(5), *TOO_WIDE):
+        yield [1, 2, 3, 4, entry]
+    for entry in (fractions.Fraction(1, 2), decimal.Decimal(1), np.float16(0.1), np.longdouble(0.1), 2**53 - 1):
+        yield from ((1, 2.5, 3, 4, entry), [entry] * 5)
+    for entry in (*TOO_WIDE, 2**62 + 2**30, -(2**63), datetime.date(2020, 1, 1)):
+        yield [entry] * 5
     yield from (x.astype(kind) for kind in ("float16", "longdouble", "complex64", "object", "U3", "M8[s]", "m8[s]"))
     yield from (x.view(Row), np.ma.masked_array(x, x > 3), np.rec.array(x), pandas.Series(x), memoryview(x))
-    yield from (pandas.Series([1, 2, 3, None, 5], dtype="Int64"), np.zeros(5, "i4,i4"), np.array([1, 2, 3, 4, 1e300]))
-    yield from (np.array([0, 2, 3, 4, entry]) for entry in (np.nan, np.inf, -np.inf, 3.4028235677973366e38, 2**128.0))
-    yield from (np.array([2**63, 1, 2**53 + 1, 3, 2**64 - 1], "u8"), np.array([2**53 + 1, -(2**63), 1, 2**62 + 2**38 + 1, 5]))
+    yield from (pandas.Series([1, 2, 3, None, 5], dtype="Int64"), np.zeros(5, "i4,i4"), array.array("f", x))
+    for entry in (np.nan, np.inf, -np.inf, 3.4028235677973366e38, 2**128.0, 1e300):
+        yield from (np.array([0, 2, 3, 4, entry]), np.array([0, 2, 3, 4, entry], ">f8"))
+    yield np.array([2**63, 1, 2**53 + 1, 3, 2**64 - 1], "u8")
+    yield np.array([2**53 + 1, -(2**63), 1, 2**62 + 2**38 + 1, 5])
     yield np.array([1, 2, 3, 4, np.nan], ">f4")
 
 
 def odd_targets():
-    yield from (None, "1", b"1", [], {}, set(), {1}, 1j, [None], ["1"], [[1]], [[1, 2, 3]], (), range(3), object(), Number(1))
-    yield from (-1, 2, 3, -0.5, 0.5, 1.5, 1e39, 1e300, -1e300, np.nan, np.inf, 2**53 + 1, 2**62 + 2**30, 2**63, 10**400)
-    yield from (np.nextafter(1, 2), np.nextafter(0, -1), 1 + 1e-9, -1e-60, np.float16(0.5), np.longdouble(0.5), np.uint64(2**63))
-    yield from ([1, 2], [1, 2, 3], [0, 0, 0], [1, 1, 0], [1, -1, 0], [0, 1, 2], [0.5, 0.5, 0.0], [0.5, 0.4, 0.0999], [np.nan] * 3)
-    yield from ([0.5, 0.6, -0.1], [0.33, 0.33, 0.339], [1.0005, 0, 0], [0.9995, 0, 0], [1e300, 0, 0], [True, 0, 0.0], [2, 1, 1])
-    yield from (np.array([1, 0, 0], kind) for kind in ("f2", "longdouble", "complex64", "object", "U1", "M8[s]", ">i2", "?", "u8"))
-    yield from (np.array(1), np.array([1]), np.array([[1]]), np.zeros((1, 3)), np.zeros((3, 1)), np.array([2**53 + 1]), np.array(2**63))
-    yield from (np.array([1.0]).view(Row), np.ma.masked_array([1.0], [True]), pandas.Series([1.0]), pandas.Series([0, 1, 0]))
-    yield from (np.array([np.nan]), np.array([1e300]), np.array([0.1], ">f8"), np.array(["1"]), fractions.Fraction(1, 2), 0.1, 1)
+    yield from (None, "1", b"1", {}, set(), {1}, 1j, range(3), object(), Number(1), fractions.Fraction(1, 2))
+    yield from ([], [None], ["1"], [[1]], [[1, 2, 3]], (), np.array([[1]]), np.zeros((1, 3)), np.zeros((3, 1)))
+    yield from (-1, 2, 3, -0.5, 0.5, 1.5, 1e39, 1e300, -1e300, np.nan, np.inf, 2**62 + 2**30, *TOO_WIDE)
+    yield from (np.nextafter(1, 2), np.nextafter(0, -1), 1 + 1e-9, -1e-60, np.float16(0.5), np.longdouble(0.5))
+    yield from ([1, 2], [1, 2, 3], [0, 0, 0], [1, 1, 0], [1, -1, 0], [0, 1, 2], [2, 1, 1], [True, 0, 0.0])
+    yield from ([0.5, 0.5, 0.0], [0.5, 0.4, 0.0999], [np.nan] * 3, [0.5, 0.6, -0.1], [0.33, 0.33, 0.339])
+    yield from ([1.0005, 0, 0], [0.9995, 0, 0], [0.9985, 0, 0], [1e300, 0, 0])
+    for kind in ("f2", "longdouble", "complex64", "object", "U1", "M8[s]", ">i2", "?", "u8", ">f8"):
+        yield from (np.array([1, 0, 0], kind), np.array([1], kind), np.array(1, kind))
+    yield from (np.array([entry]) for entry in (2**53 + 1, 2**63, np.nan, 1e300))
+    yield from (np.array([1.0]).view(Row), np.ma.masked_array([1.0], [True]), pandas.Series([1.0]))
+    yield from (pandas.Series([0, 1, 0]), 0.1, 1)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -361,7 +370,10 @@ def test_odd_targets_end_as_on_the_slow_path(case, dtype):
         assert_same(fast, slow)
 
 
-@pytest.mark.parametrize("clip_delta", [0, -1, np.nan, np.inf, True, np.True_, "1", 10**400, np.array(0.1), np.array([1.0])])
+ODD_LIMITS = [0, -1, np.nan, np.inf, True, np.True_, "1", 10**400, np.array(0.1), np.array([1.0])]
+
+
+@pytest.mark.parametrize("clip_delta", ODD_LIMITS, ids=repr)
 def test_odd_limits_end_as_on_the_slow_path(clip_delta):
     fast, slow = network(), network()
     found = outcome(lambda: fast.learn_one(np.ones(5), 1, clip_delta=clip_delta))
@@ -440,13 +452,14 @@ def test_copies_and_files_go_on_alike(optimizer, settings, tmp_path):
         assert_same(net, other)
 
 
-def test_the_optimisers_that_a_stream_does_not_suit_are_refused_before_the_sample():
-    for optimizer, error in ((cmlp.Rprop(), "needs all"), (SGD(averaging=cmlp.SWA()), "no"), (cmlp.LBFGS(), "needs all")):
-        net = network()
-        net.learn_one(np.ones(5), 1)
-        net.optimizer = optimizer
-        with pytest.raises(ValueError, match=error):
-            net.learn_one("nonsense", None)
+@pytest.mark.parametrize("optimizer", [cmlp.Rprop(), cmlp.LBFGS(), SGD(averaging=cmlp.SWA())], ids=lambda o: o.name)
+def test_an_optimiser_that_does_not_suit_a_stream_is_refused_before_the_sample(optimizer):
+    net = network()
+    net.learn_one(np.ones(5), 1)
+    net.optimizer = optimizer
+    for sample in ((np.ones(5), 1), ("nonsense", None)):
+        with pytest.raises(ValueError, match=r"needs all: use fit|a stream has none"):
+            net.learn_one(*sample)
 
 
 @pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64DXSM])

@@ -84,7 +84,8 @@ class Ahead:
 
 def one_row_everywhere(guard, one_row, x, y):
     """Predict, and learn if there is a plan, one row of every type and stride, and its target."""
-    rows = [guard.copy(x.astype(kind)) for kind in ("f4", "f8", ">f4", ">f8", "i1", "i8", "?")]
+    rows = [guard.copy(x.astype(kind)) for kind in ("f4", "f8", ">f4", ">f8")]
+    rows += [guard.copy((x > 0).astype(kind)) for kind in ("i1", ">i2", "i8", "?")]
     rows += [guard.copy(np.repeat(x, 2))[i::2] for i in (0, 1)] + [rows[0][::-1], rows[1][::-1], x.tolist()]
     for row in rows:
         one_row.predict(row)
