@@ -61,6 +61,18 @@ class Schedule(Declared, ABC):
         """
 
     @property
+    def known_ahead(self) -> bool:
+        """Whether rates may be asked for before their steps come: not where users' code gives them, which may notice.
+
+        Examples
+        --------
+        >>> Exponential(0.1, factor=0.9).known_ahead, Plateau(lambda t: 0.1).known_ahead
+        (True, False)
+        """
+        inner = getattr(self, "learning_rate", None)
+        return own_name(type(self)) is not None and (not isinstance(inner, Schedule) or inner.known_ahead)
+
+    @property
     def memory(self) -> dict[str, float]:
         """The numbers that the schedule keeps from epoch to epoch, and what they are at first. Mostly none.
 

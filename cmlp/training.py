@@ -274,12 +274,15 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     (2.0, 0.0)
     """
     loss = self._one_row.learn(x, y, clip_delta)
+    if loss is None:
+        _check_stream(self._model.optimizer, "learn_one")
+        if self._model.plan_one_row():
+            loss = self._one_row.learn(x, y, clip_delta)
     return loss if loss is not None else _learn_checked(self._model, x, y, clip_delta)
 
 
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
-    """Learn from one sample of any form, with any optimiser."""
-    _check_stream(model.optimizer, "learn_one")
+    """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
     with model.unchanged_if_refused() as standing:
         update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)

@@ -13,11 +13,12 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cython cimport floating
-from libc.math cimport INFINITY, isfinite, sqrt
+from libc.math cimport INFINITY, isfinite, isinf, isnan, sqrt
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
+from numpy.random cimport bitgen_t
 
 from kernels cimport (
     CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
@@ -30,6 +31,15 @@ from kernels cimport (
     cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
     cmlp_vectors, cmlp_wait_for_team,
 )
+
+cdef extern from "kernels/numbers.h":
+    const double CMLP_EXACT
+    int cmlp_number(PyObject *o, double *value) noexcept
+    int cmlp_cast(cnp.ndarray array, ptrdiff_t n, ptrdiff_t stride, void *to, int to_double) noexcept
+
+cdef extern from "Python.h":
+    ptrdiff_t PySequence_Fast_GET_SIZE(object o) noexcept
+    PyObject *PySequence_Fast_GET_ITEM(object o, ptrdiff_t i) noexcept  # borrowed
 
 cnp.import_array()
 
@@ -352,5 +362,6 @@ cdef class Program:
         return loss, correct
 
 
+include "arguments.pxi"
 include "one_row.pxi"
 include "embedded.pxi"

@@ -1,156 +1,315 @@
 # Prediction and learning of one sample a call, from Python.
 
 
-# A target that `learn` was given: where it lies, or a class.
-cdef struct Target:
-    const char *y  # NULL: the class `label`
+# A sample that was given, as the network's type: x, and where the target lies, or NULL and its class.
+cdef struct Given:
+    const void *x
+    const void *y
     int64_t label
-    double as_double
-    float as_float
+    double clip_delta
+    bint gaps  # NaN in x
 
 
 @cython.final
 cdef class OneRow:
     """Predicts and learns one sample per call, with the least that a call from Python can cost.
 
-    Both methods return None, and do nothing, for whatever is not the plain case: the slow path checks and explains.
-    The GIL is held, so one workspace serves all threads, and nothing but the result is allocated.
+    Both methods return None, and have done nothing, for whatever is not plainly right: the slow path checks and
+    explains. The GIL is held, so one workspace serves all threads, and nothing but the result is allocated.
 
     Attributes
     ----------
-    rate : float
-        γ of plain SGD, if it is constant; NaN otherwise: then `learn` always returns None.
     n_steps : int
-        Steps made with the present optimiser, here and elsewhere: `learn` counts its own.
+        Steps made with the present optimiser, here and elsewhere: `learn` counts its own. To set it also says that the
+        rates to come may have changed.
+    planned : bool
+        Whether `learn` knows how to make its steps: `plan` tells it, `drop_plan` makes it forget.
     """
     cdef object keeps  # what the pointers below point into
-    cdef object scaling
-    cdef object before  # the scaling before a step that may fail
     cdef Code code
-    cdef void *params
-    cdef double *count  # of the scaling: N, μ, S, and μ and 1/σ as the network's type
-    cdef double *means
-    cdef double *squares
-    cdef void *mean  # NULL: x is not standardised
-    cdef void *scale
     cdef Workspace w
-    cdef bint is_double
+    cdef char *params
     cdef int type_number
-    cdef public double rate
-    cdef public int64_t n_steps
+    cdef bint is_double
+    # own rows, padded
+    cdef char *x
+    cdef char *scaled_x
+    cdef char *y
+    # the scale of the inputs
+    cdef bint fills_gaps
+    cdef ptrdiff_t n_scaled  # 0: there is none
+    cdef char *scale[5]  # N, μ, S; μ and 1/σ as the network's type, NULL if x is not standardised
+    cdef char *scale_before  # a step that may fail
+    # the steps
+    cdef object plan_keeps  # None: no plan
+    cdef object model  # a weak reference
+    cdef cmlp_update update
+    cdef cmlp_vectors vectors
+    cdef bint plain
+    cdef int64_t steps
+    cdef object rates  # γ_t from step first_rate on
+    cdef const double *rate
+    cdef int64_t first_rate, n_rates
+    # seeds of dropout
+    cdef object generator
+    cdef bitgen_t *bits
+    cdef uint64_t seed
+    cdef bint has_seed  # which was drawn, but not used
 
-    def __init__(self, Program program, cnp.ndarray params, cnp.ndarray workspace, scaling=None):
-        """scaling: the live arrays of a cmlp._engine.scaling.Scaling that standardises, or None."""
+    def __init__(self, Program program, cnp.ndarray params, cnp.ndarray workspace, scaling=(), bint fills_gaps=False):
+        """scaling: the live arrays of a cmlp._engine.scaling.Scaling; fills_gaps: its `missing` is "mean"."""
         self.type_number = cnp.PyArray_TYPE(params)
         self.is_double = self.type_number == <int> cnp.NPY_DOUBLE
         self.code = program.at_work(sizeof(double) if self.is_double else sizeof(float))
         self.w = workspace_for_one(&self.code, params, workspace)
-        self.keeps, self.scaling = (program, params, workspace), scaling
-        self.params = cnp.PyArray_DATA(params)
-        self.rate = float("nan")
-        self.mean = self.scale = NULL
-        if scaling is not None:
-            self.before = [array.copy() for array in scaling]
-            self.count, self.means, self.squares = (
-                <double *> cnp.PyArray_DATA(scaling[0]), <double *> cnp.PyArray_DATA(scaling[1]),
-                <double *> cnp.PyArray_DATA(scaling[2]))
-            self.mean, self.scale = cnp.PyArray_DATA(scaling[3]), cnp.PyArray_DATA(scaling[4])
+        self.params = cnp.PyArray_BYTES(params)
+        cdef ptrdiff_t n = self.code.net.n_inputs, size = self.code.size
+        cdef ptrdiff_t row = n * size + CMLP_ALIGN, before = 3 * n * sizeof(double) + 2 * n * size
+        cdef cnp.ndarray rows = np.zeros(before + 2 * row + self.code.net.n_outputs * size + CMLP_ALIGN, np.uint8)
+        self.scale_before = cnp.PyArray_BYTES(rows)
+        self.x = self.scale_before + before
+        self.scaled_x = self.x + row
+        self.y = self.scaled_x + row
+        self.fills_gaps, self.n_scaled = fills_gaps, len(scaling)
+        for i, array in enumerate(scaling):
+            expect(f"scaling[{i}]", array.size, n)
+            self.scale[i] = cnp.PyArray_BYTES(array)
+        self.keeps = program, params, workspace, rows, scaling
 
-    cdef const void *data_of(self, object values, ptrdiff_t n):
-        """Where the values lie if they are a fitting, finite array (n,); else NULL."""
-        if type(values) is not cnp.ndarray:
-            return NULL
-        cdef cnp.ndarray array = values
-        if (cnp.PyArray_TYPE(array) != self.type_number or cnp.PyArray_NDIM(array) != 1
-                or cnp.PyArray_DIM(array, 0) != n or not cnp.PyArray_ISCARRAY_RO(array)):
-            return NULL
-        cdef const void *data = cnp.PyArray_DATA(array)
-        return data if self.code.k.first_nonfinite(n, data) < 0 else NULL
+    @property
+    def n_steps(self):
+        return self.steps
 
-    cdef const void *standardized(self, const void *x) noexcept:
-        """x (n_inputs,) as the layers want it."""
-        if self.mean == NULL:
+    @n_steps.setter
+    def n_steps(self, int64_t n_steps):
+        self.steps, self.n_rates = n_steps, 0
+
+    @property
+    def planned(self):
+        return self.plan_keeps is not None
+
+    def drop_plan(self):
+        """Let `learn` return None until there is a new plan."""
+        self.plan_keeps, self.n_rates = None, 0
+
+    def plan(self, update, cnp.ndarray trained, buffers, model):
+        """Let `learn` make its steps like this.
+
+        Parameters
+        ----------
+        update : record of UPDATE
+            With batches of one sample.
+        trained : ndarray, shape (n_parameters,)
+            What the steps change.
+        buffers : object
+            `gradient`, `average` and `slots` as for `Program.train`.
+        model : callable
+            A weak reference to an object with `rates_ahead(first_step)`, the learning rates of that step and of those
+            after it, as many as it knows, and `rng`, which gives a seed for each sample if layers drop out.
+        """
+        self.drop_plan()
+        self.update = update_of(update)
+        self.plain = updates_plainly(&self.update)
+        memset(&self.vectors, 0, sizeof(cmlp_vectors))
+        if self.is_double:
+            keeps = set_vectors[double](&self.vectors, &self.code.net, trained, buffers)
+        else:
+            keeps = set_vectors[float](&self.vectors, &self.code.net, trained, buffers)
+        if self.vectors.gradient == NULL and not self.plain:
+            raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
+        self.model, self.plan_keeps = model, (trained, keeps)
+
+    # ------------------------------------------------------------------------------------------------ what is given
+
+    cdef const void *row_of(self, object given, ptrdiff_t n, char *own):
+        """Where n numbers of the network's type lie: those given if they fit as they are, else in `own`; or NULL."""
+        cdef cnp.ndarray array
+        cdef char *data
+        if type(given) is cnp.ndarray:
+            array = given
+            if (cnp.PyArray_TYPE(array) == self.type_number and cnp.PyArray_NDIM(array) == 1
+                    and cnp.PyArray_DIM(array, 0) == n and cnp.PyArray_ISCARRAY_RO(array)):
+                data = cnp.PyArray_BYTES(array)
+                # a row of the weights themselves must not change while it is learnt from
+                if (data + n * self.code.size <= self.params
+                        or data >= self.params + self.code.net.n_parameters * self.code.size):
+                    return data
+        return own if convert_row(given, n, own, self.is_double) else NULL
+
+    cdef bint take_x(self, object x, Given *given):
+        cdef ptrdiff_t n = self.code.net.n_inputs
+        given.x = self.row_of(x, n, self.x)
+        given.gaps = False
+        if given.x == NULL:
+            return False
+        if self.code.k.first_nonfinite(n, given.x) < 0:
+            return True
+        given.gaps = self.fills_gaps and not (has_infinity(<const double *> given.x, n) if self.is_double
+                                              else has_infinity(<const float *> given.x, n))
+        return given.gaps
+
+    cdef bint take_target(self, object y, Given *given):
+        cdef int loss = self.code.net.loss
+        cdef ptrdiff_t n = self.code.net.n_outputs
+        cdef bint classes = takes_classes(&self.code.net)
+        cdef double number = 0.0
+        if (classes or n == 1) and number_of(y, &number):
+            if classes:
+                given.y, given.label = NULL, <int64_t> number
+                return 0 <= number < n and given.label == number
+            given.y = self.y
+            if self.is_double:
+                (<double *> self.y)[0] = number
+            else:
+                (<float *> self.y)[0] = <float> number
+        else:
+            given.y = self.row_of(y, n, self.y)
+            if given.y == NULL or self.code.k.first_nonfinite(n, given.y) >= 0:
+                return False
+            if loss == CMLP_HINGE and n > 1:
+                given.label = (one_hot(<const double *> given.y, n) if self.is_double
+                               else one_hot(<const float *> given.y, n))
+                if given.label >= 0:
+                    given.y = NULL
+                    return True
+        if self.is_double:
+            return suits(loss, <const double *> given.y, n)
+        return suits(loss, <const float *> given.y, n)
+
+    cdef bint take_sample(self, object x, object y, object clip_delta, Given *given):
+        given.clip_delta = INFINITY
+        if clip_delta is not None:
+            if type(clip_delta) is not float and isinstance(clip_delta, (bool, np.bool_)):
+                return False
+            if not cmlp_number(<PyObject *> clip_delta, &given.clip_delta) or not 0.0 < given.clip_delta < INFINITY:
+                return False
+        return self.take_x(x, given) and self.take_target(y, given)
+
+    # ------------------------------------------------------------------------------------------- the scale of inputs
+
+    cdef bint learn_scale(self, const Given *given) noexcept:
+        """Whether the scale could take x into account."""
+        if self.n_scaled == 0:
+            return True
+        self.copy_scale(True)
+        return self.code.k.learn_scale(
+            self.code.net.n_inputs, given.x, <double *> self.scale[0], <double *> self.scale[1],
+            <double *> self.scale[2], self.scale[3], self.scale[4])
+
+    cdef void copy_scale(self, bint save) noexcept:
+        """Save the scale, or take the saved one back."""
+        cdef char *saved = self.scale_before
+        cdef ptrdiff_t i, n_bytes
+        for i in range(self.n_scaled):
+            n_bytes = self.code.net.n_inputs * (sizeof(double) if i < 3 else self.code.size)
+            memcpy(saved if save else self.scale[i], self.scale[i] if save else saved, n_bytes)
+            saved += n_bytes
+
+    cdef const void *on_scale(self, const Given *given) noexcept:
+        """x as the layers want it."""
+        cdef ptrdiff_t n = self.code.net.n_inputs
+        cdef const void *x = given.x
+        if given.gaps:
+            if self.is_double:
+                fill_gaps(<const double *> x, <const double *> self.scale[1], <double *> self.x, n)
+            else:
+                fill_gaps(<const float *> x, <const double *> self.scale[1], <float *> self.x, n)
+            x = self.x
+        if self.scale[3] == NULL:
             return x
-        self.code.k.standardize(self.code.net.n_inputs, x, self.mean, self.scale, self.w.x)
-        return self.w.x
+        self.code.k.standardize(n, x, self.scale[3], self.scale[4], self.scaled_x)
+        return self.scaled_x
+
+    # ---------------------------------------------------------------------------------------------------- one sample
 
     def predict(self, x):
         """ŷ (n_outputs,) of x (n_inputs,), or None."""
         self.code.k = cmlp_table(_level, self.is_double)
-        cdef const void *data = self.data_of(x, self.code.net.n_inputs)
-        if data == NULL:
+        cdef Given given
+        if not self.take_x(x, &given):
             return None
-        data = self.standardized(data)
         cdef cnp.npy_intp shape = self.code.net.n_outputs
         cdef ptrdiff_t size = self.code.size
         out = cnp.PyArray_EMPTY(1, &shape, self.type_number, 0)
-        run_forward(&self.code, self.params, data, self.w.activations, 0)
+        run_forward(&self.code, self.params, self.on_scale(&given), self.w.activations, 0)
         memcpy(cnp.PyArray_DATA(out), self.w.activations + self.code.net.output * size, shape * size)
         return out
 
-    cdef bint take_target(self, object y, Target *target):
-        """Whether y is a target of the plain case: a class, a number, or a fitting array."""
-        cdef int loss = self.code.net.loss
-        cdef ptrdiff_t n = self.code.net.n_outputs
-        cdef bint is_number = type(y) is int or type(y) is float
-        target.y = NULL
-        if loss == CMLP_CROSS_ENTROPY or (loss == CMLP_HINGE and n > 1):
-            if type(y) is not int or not 0 <= y < n:
-                return False
-            target.label = y
-            return True
-        if loss in (CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE):
-            if n > 1 or not is_number or not is_in_range(loss, y):
-                return False
-        if n == 1 and is_number and -1e30 < y < 1e30:
-            target.as_double = y
-            target.as_float = <float> target.as_double
-            target.y = <const char *> &target.as_double if self.is_double else <const char *> &target.as_float
-        else:
-            target.y = <const char *> self.data_of(y, n)
-        return target.y != NULL
-
     def learn(self, x, y, clip_delta):
-        """ℓ before the plain SGD step on x (n_inputs,) and its target, or None; clip_delta: ψ as a float, or None."""
+        """ℓ before the step on x (n_inputs,) and its target, or None; clip_delta: ψ, or None."""
         self.code.k = cmlp_table(_level, self.is_double)
-        cdef const void *data = self.data_of(x, self.code.net.n_inputs)
-        cdef double psi = INFINITY, loss
-        cdef ptrdiff_t n_clipped = 0
-        cdef Target target
-        cdef cmlp_target to
+        cdef Given given
         cdef Samples s
-        cdef bint finite = True
-        if data == NULL or not self.rate > 0.0:
+        cdef double loss
+        if self.plan_keeps is None or not self.take_sample(x, y, clip_delta, &given):
             return None
-        if clip_delta is not None:
-            if type(clip_delta) is not float or not 0.0 < clip_delta < INFINITY:
+        if not 0 <= self.steps - self.first_rate < self.n_rates:
+            # rates may come from users' code, which may do anything: x and y are taken anew
+            if not self.ask_for_rates() or not self.take_sample(x, y, clip_delta, &given):
                 return None
-            psi = clip_delta
-        if not self.take_target(y, &target):
-            return None
-        if self.mean != NULL:
-            copy_arrays(self.scaling, self.before)
-            finite = self.code.k.learn_scale(
-                self.code.net.n_inputs, data, self.count, self.means, self.squares, self.mean, self.scale)
-        if finite:
-            to.values, to.scale, to.clip_delta = self.params, -self.rate, psi
-            s = sample_of(self.standardized(data), target.y, &target.label)
-            loss = learn(&self.code, self.params, &to, &s, 0, &self.w, &n_clipped)
+        if self.learn_scale(&given) and (not self.update.dropout or self.draw()):
+            s = sample_of(self.on_scale(&given), given.y, &given.label)
+            loss = self.step(&s, given.clip_delta)
             if isfinite(loss):
-                self.n_steps += 1
+                self.steps += 1
+                self.has_seed = False
                 return loss
-        if self.mean != NULL:  # no parameter has changed
-            copy_arrays(self.before, self.scaling)
+        self.copy_scale(False)  # no parameter has changed
         return None
 
+    cdef double step(self, const Samples *s, double clip_delta) noexcept:
+        """One step; ℓ before it. Nothing but the workspace and the gradient has changed if that is not finite."""
+        cdef ptrdiff_t n_clipped = 0
+        cdef Rates rates = Rates(self.rate + (self.steps - self.first_rate), 1, self.steps)
+        cdef cmlp_target to
+        cdef double loss
+        cdef Job job
+        if self.plain:
+            to.values, to.scale, to.clip_delta = self.params, -rates.values[0], clip_delta
+            return learn(&self.code, self.params, &to, s, 0, &self.w, &n_clipped)
+        if self.vectors.average != NULL and self.steps == 0:  # which the first step starts
+            memcpy(self.vectors.params, self.params, self.code.net.n_parameters * self.code.size)
+        self.update.clip_delta, self.update.seed = clip_delta, self.seed
+        memset(&job, 0, sizeof(Job))
+        job.p, job.s, job.u, job.rates, job.w, job.vectors = (
+            &self.code, s, &self.update, &rates, &self.w, self.vectors)
+        job.rows_at_once, job.losses, job.scale, job.result.bad = 1, &loss, 1.0, -1
+        cmlp_run_team(1, train_in_batches, &job)
+        return loss
 
-cdef bint is_in_range(int loss, object y):
-    """Whether a number is in the range of the targets of binary_cross_entropy, poisson or hinge."""
-    if loss == CMLP_BINARY_CROSS_ENTROPY:
-        return 0 <= y <= 1
-    return y >= 0 if loss == CMLP_POISSON else y in (-1, 0, 1)
+    cdef bint ask_for_rates(self) except *:
+        """Whether the model gave the rates from the next step on, and the plan is still there."""
+        cdef int64_t first = self.steps
+        model = self.model()
+        if model is None:
+            return False
+        rates = model.rates_ahead(first)
+        if (type(rates) is not cnp.ndarray or cnp.PyArray_TYPE(rates) != <int> cnp.NPY_DOUBLE
+                or cnp.PyArray_NDIM(rates) != 1 or not cnp.PyArray_ISCARRAY_RO(rates)):
+            return False
+        self.rates, self.rate = rates, <const double *> cnp.PyArray_DATA(rates)
+        self.first_rate, self.n_rates = first, cnp.PyArray_DIM(rates, 0)
+        return self.plan_keeps is not None and 0 <= self.steps - first < self.n_rates
 
+    # ---------------------------------------------------------------------------------------------- seeds of dropout
 
-cdef void copy_arrays(object source, object target):
-    for from_array, to_array in zip(source, target):
-        memcpy(cnp.PyArray_DATA(to_array), cnp.PyArray_DATA(from_array), cnp.PyArray_NBYTES(to_array))
+    cdef bint draw(self) except *:
+        """Whether there is a seed: not if another thread draws from the same generator right now."""
+        model = self.model()
+        if self.has_seed or model is None:
+            return self.has_seed
+        generator = model.rng.bit_generator
+        if generator is not self.generator:
+            self.bits = <bitgen_t *> PyCapsule_GetPointer(generator.capsule, "BitGenerator")
+            self.generator = generator
+        if generator.lock.acquire(False):
+            self.seed, self.has_seed = self.bits.next_uint64(self.bits.state), True
+            generator.lock.release()
+        return self.has_seed
+
+    def take_seed(self):
+        """The seed that was drawn for a sample whose loss was not finite, once; or None."""
+        if not self.has_seed:
+            return None
+        self.has_seed = False
+        return self.seed

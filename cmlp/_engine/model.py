@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import check_count, finite_array, numeric_array, shown
-from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow
+from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow, is_plain
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
+from cmlp._engine.update import make_update
+from cmlp.averaging import EMA
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import CLASSIFYING, Loss, loss_name
-from cmlp.optimizers import SGD, Optimizer, Rprop, SteppingOptimizer, as_optimizer
+from cmlp.optimizers import Optimizer, Rprop, SteppingOptimizer, as_optimizer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
+_RATES_AHEAD = 256  # learning rates that one_row asks for at once
 
 
 class Scores(NamedTuple):
@@ -100,6 +103,14 @@ class Standing(NamedTuple):
     scale: list[NDArray[Any]]
 
 
+class OneRowBuffers(NamedTuple):
+    """What `one_row` learns with, beside the parameters; see `passes.Buffers`."""
+
+    gradient: NDArray[Any] | None
+    average: NDArray[Any] | None
+    slots: dict[str, NDArray[Any]]
+
+
 class Model:
     """Program, parameters, optimiser with its state, scale of the inputs, counters and random generator of a network.
 
@@ -165,8 +176,9 @@ class Model:
         self._dense = [op for op in fields_of(self.operations) if op["kind"] == KINDS["dense"]]
         self.drops_out = bool(self.operations["dropout"].any())
         self.parameters = self.new_vector()
-        scale = self.scaling.buffers if standardize else None
-        self.one_row = OneRow(self.program, self.parameters, self.workspace(1), scale)
+        gaps = missing == "mean"
+        self.one_row = OneRow(self.program, self.parameters, self.workspace(1), self.scaling.buffers, gaps)
+        self._gradient: NDArray[Any] | None = None  # of one_row
         self.weights, self.biases = self.views(self.parameters)
         self.set_optimizer(as_optimizer(optimizer))
 
@@ -345,13 +357,38 @@ class Model:
     def _take(self, optimizer: Optimizer) -> None:
         """Let steps be made by an optimiser whose state is in place."""
         self.optimizer = optimizer
-        rate = optimizer.learning_rate if isinstance(optimizer, SGD) else None
-        plain = isinstance(rate, float) and optimizer == SGD(rate) and not self.drops_out
-        self.one_row.rate = float(rate) if plain and self.scaling.missing == "error" else math.nan  # type: ignore[arg-type]
+        self.one_row.drop_plan()
+
+    def plan_one_row(self) -> bool:
+        """Let `one_row` learn with the present optimiser, which suits a stream; return whether that was new to it."""
+        if self.one_row.planned or not isinstance(self.optimizer, SteppingOptimizer):
+            return False
+        update = make_update(self.optimizer, 1, drops_out=self.drops_out)
+        if self._gradient is None and not is_plain(update):
+            self._gradient = self.new_vector()
+        buffers = OneRowBuffers(
+            gradient=self._gradient,
+            average=self.parameters if isinstance(self.optimizer.averaging, EMA) else None,
+            slots={name: self.slots[name] for name in self.optimizer.state_names},
+        )
+        self.one_row.plan(update, self.trained, buffers, weakref.ref(self))
+        return True
+
+    def rates_ahead(self, first_step: int) -> NDArray[np.float64]:
+        """Return the learning rates of the steps from `first_step` on, as many as may be asked for by now."""
+        assert isinstance(self.optimizer, SteppingOptimizer)
+        schedule = self.optimizer.schedule
+        n = _RATES_AHEAD if schedule.known_ahead else 1
+        rates, scale = schedule.rates(first_step, n, self.n_epochs), schedule.scale(self.memory)
+        rates = rates if scale == 1.0 else rates * scale
+        return np.full(n, rates[0]) if len(rates) == 1 < n else rates
 
     def draw_dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""
-        return int(self.rng.integers(2**64, dtype=np.uint64)) if self.drops_out else None
+        if not self.drops_out:
+            return None
+        left = self.one_row.take_seed()
+        return int(self.rng.integers(2**64, dtype=np.uint64)) if left is None else left
 
     # ---------------------------------------------------------------------------------------------- what comes in
 

@@ -79,8 +79,9 @@ static void NAME(standardize)(ptrdiff_t n, const void *x, const void *mean, cons
     for (ptrdiff_t i = 0; i < n; i++) to[i] = (from[i] - m[i]) * s[i];
 }
 
-/* Takes x (n,) into the count, mean and sum of squared deviations of every element (cmlp/_engine/scaling.py), and sets
- * shift and scale to μ and 1/σ for `standardize`. Returns whether all sums are finite.
+/* Takes x (n,), NaN left out, into the count, mean and sum of squared deviations of every element
+ * (cmlp/_engine/scaling.py), and sets shift and scale to μ and 1/σ for `standardize`, if they are not NULL. Returns
+ * whether all sums are finite.
  * Welford: d = x - μ, S ← S + d² N / (N + 1), μ ← μ + d / (N + 1); σ² = S / N. */
 static int NAME(learn_scale)(ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift,
                              void *scale) {
@@ -88,16 +89,18 @@ static int NAME(learn_scale)(ptrdiff_t n, const void *x, double *count, double *
     REAL *m = shift, *s = scale;
     int finite = 1;
     for (ptrdiff_t i = 0; i < n; i++) {
+        if (isnan(from[i])) continue;
         const double total = count[i] + 1;
         if (count[i] == 0) mean[i] = from[i];
         const double d = from[i] - mean[i];
         squares[i] += d * d * count[i] / total;
         mean[i] += d / total;
         count[i] = total;
+        finite &= isfinite(squares[i]) != 0;
+        if (!m) continue;
         m[i] = (REAL)mean[i];
         const REAL inverse = (REAL)(1 / sqrt(squares[i] / total));
         s[i] = inverse > 0 && isfinite(inverse) ? inverse : 1;
-        finite &= isfinite(squares[i]) != 0;
     }
     return finite;
 }

@@ -71,6 +71,29 @@ class Guard:
         self.used.clear()
 
 
+class Ahead:
+    """What one row asks its model for."""
+
+    rng = np.random.default_rng(0)
+
+    @staticmethod
+    def rates_ahead(first_step):
+        return np.full(2, 0.01)
+
+
+def one_row_everywhere(guard, one_row, x, y):
+    """Predict, and learn if there is a plan, one row of every type and stride, and its target."""
+    rows = [guard.copy(x.astype(kind)) for kind in ("f4", "f8", ">f4", ">f8")]
+    rows += [guard.copy((x > 0).astype(kind)) for kind in ("i1", ">i2", "i8", "?")]
+    rows += [guard.copy(np.repeat(x, 2))[i::2] for i in (0, 1)] + [rows[0][::-1], rows[1][::-1], x.tolist()]
+    for row in rows:
+        one_row.predict(row)
+        one_row.learn(row, y, None)
+        if isinstance(y, np.ndarray):
+            for kind in ("f4", "f8", ">f4"):
+                one_row.learn(row, guard.copy(y.astype(kind)), None)
+
+
 def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, slots=(), **settings):
     """Call every method of the program with all arrays at the edge."""
     program, dtype = net._model.program, net.dtype
@@ -101,11 +124,16 @@ def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, 
     program.gradients(params, samples, 0.5, total, single, values, errors)
     program.gradients(params, samples, 0.5, total, single)
     program.evaluate(params, samples, many)
-    one_row = _core.OneRow(program, params, single)
-    one_row.rate = 0.01
-    one_row.predict(guard.copy(given[0]))
-    one_row.learn(guard.copy(given[0]), int(labels[0]) if Y is None else guard.copy(Y[0]), 1.0)
-    params[...] = net._model.parameters
+    target = int(labels[0]) if Y is None else guard.copy(Y[0])
+    for changes in ({}, settings):
+        one_row = _core.OneRow(program, params, single)
+        alone = _core.record(_core.UPDATE, **changes)
+        gradient_of_one = None if _core.is_plain(alone) else guard.zeros(program.n_parameters, dtype)
+        one_row.plan(alone, params, Buffers(single, gradient_of_one, average, state, last_loss), lambda: Ahead)
+        assert np.isfinite(one_row.learn(guard.copy(given[0]), target, 1.0))
+        if not changes:
+            one_row_everywhere(guard, one_row, given[0], target)
+        params[...] = net._model.parameters
     chosen = program.per_sample
     buffers = Buffers(workspace, gradient, average, state, last_loss)
     for way in program.per_sample_ways if _core.is_plain(update) else [chosen]:
@@ -209,10 +237,14 @@ def regularisers(guard, dtype):
         x, mean, scale, out = (guard.copy(rng.normal(size=n).astype(dtype)) for _ in range(4))
         _core.standardize(x[None], mean, scale, out[None])
         scaling = [guard.zeros(41 - n, d) for d in ("float64", "float64", "float64", dtype, dtype)]
-        one_row = _core.OneRow(net._model.program, net._model.parameters, net._model.workspace(1), scaling)
-        one_row.rate = 0.01
-        one_row.learn(guard.copy(X[0]), guard.copy(y[0]), 1.0)
-        one_row.predict(guard.copy(X[1]))
+        for scale, gaps in ((scaling, False), (scaling, True), (scaling[:3], True)):
+            one_row = _core.OneRow(net._model.program, net._model.parameters, net._model.workspace(1), scale, gaps)
+            buffers = Buffers(net._model.workspace(1), None, None, {}, np.zeros(1))
+            one_row.plan(_core.record(_core.UPDATE), net._model.parameters, buffers, lambda: Ahead)
+            assert np.isfinite(one_row.learn(guard.copy(X[0]), guard.copy(y[0]), 1.0))
+            if gaps:
+                X[1, 0] = np.nan
+            one_row_everywhere(guard, one_row, X[1], y[0])
         guard.release()
 
 
