@@ -23,11 +23,11 @@ from kernels cimport (
     CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
     CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
     cmlp_activation_names,
-    cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
+    cmlp_end_team, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
     cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team,
-    cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
-    cmlp_vectors, cmlp_wait_for_team,
+    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_share_work,
+    cmlp_slot_names, cmlp_start_team, cmlp_step, cmlp_table, cmlp_target, cmlp_team, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
+    cmlp_vectors,
 )
 
 cnp.import_array()
@@ -234,6 +234,7 @@ cdef class Program:
         if rates.shape[0] != 1:
             expect("rates", rates.shape[0], (s.n + u.batch_size - 1) // u.batch_size)
         memset(&job, 0, sizeof(Job))
+        job.n_parts = n_threads
         job.rows_at_once = min(u.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
         _vectors = set_vectors(&job.vectors, &code.net, params, buffers)
         w = workspace_in(&code, workspace, job.rows_at_once, n_threads)
@@ -247,7 +248,9 @@ cdef class Program:
             elif plain:
                 train_plainly(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
             else:
-                cmlp_run_team(n_threads, train_in_batches, &job)
+                cmlp_start_team(&job.team, n_threads)
+                train_in_batches(&job)
+                cmlp_end_team(&job.team)
         last_loss[0] = job.last_loss
         for thread in range(n_threads):
             job.result.n_clipped += job.n_clipped[thread]
@@ -301,7 +304,9 @@ cdef class Program:
         job.p, job.s, job.w = &code, &s, &w
         job.vectors.params, job.out = <char *> &params[0], <char *> &out[0, 0]
         with nogil:
-            cmlp_run_team(n_threads, predict_rows, &job)
+            cmlp_start_team(&job.team, n_threads)
+            cmlp_share_work(&job.team, (s.n + CMLP_ROWS_AT_ONCE - 1) // CMLP_ROWS_AT_ONCE, predict_rows, &job)
+            cmlp_end_team(&job.team)
 
     def forward(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] activations):
         """activations (M, n_activations): row c receives the activation buffer of sample c."""

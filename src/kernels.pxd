@@ -107,11 +107,12 @@ cdef extern from "kernels/tables.h" nogil:
 
 cdef extern from "kernels/threads.h" nogil:
     enum: CMLP_MOST_THREADS
-    ctypedef struct cmlp_barrier:
+    ctypedef struct cmlp_team:
         pass
-    void cmlp_run_team(int n_threads, void (*work)(void *, int, int, cmlp_barrier *) noexcept nogil,
-                       void *context) noexcept
-    void cmlp_wait_for_team(cmlp_barrier *) noexcept
+    void cmlp_start_team(cmlp_team *, int n_threads) noexcept
+    void cmlp_share_work(cmlp_team *, ptrdiff_t n_parts, void (*work)(void *, ptrdiff_t, int) noexcept nogil,
+                         void *context) noexcept
+    void cmlp_end_team(cmlp_team *) noexcept
 
 cdef extern from "cmlp.h" nogil:
     const char *CMLP_CAPSULE

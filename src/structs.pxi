@@ -46,8 +46,15 @@ cdef struct Result:
     ptrdiff_t n_clipped, bad
 
 
+# A step, as weights and as biases make it.
+cdef struct Steps:
+    cmlp_step weights, biases
+
+
 # One pass, or one prediction, as all threads of a team see it.
 cdef struct Job:
+    cmlp_team team
+    int n_parts  # of the work that is shared
     const Code *p
     const Samples *s
     const cmlp_update *u
@@ -60,6 +67,12 @@ cdef struct Job:
     double scale  # of the gradient, from clip_norm
     double penalty  # ½ α Σ‖W‖² before the present batch
     double batch_loss  # Σ s_c ℓ_c of the present batch
+    ptrdiff_t start, rows  # of the present batch: so many at this position are at work
+    double mean_scale  # what their ∂ℓ/∂ŷ is multiplied with
+    bint first_rows  # whether they are the batch's first, whose gradient replaces that of the batch before
+    bint at_once  # whether parameters step as soon as their gradient is summed
+    ptrdiff_t t  # the present step of this call,
+    Steps steps  # and how it is made
     char *out  # predictions (M, n_outputs)
     ptrdiff_t n_clipped[CMLP_MOST_THREADS]
     Result result
@@ -94,9 +107,9 @@ cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdi
     return r
 
 
-cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, int thread, int n_threads) noexcept nogil:
-    """Where the part of a thread begins, if n elements are divided in whole granules; thread n_threads: n."""
-    return min(n, ((n + granule - 1) // granule * thread // n_threads) * granule)
+cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, ptrdiff_t part, int n_parts) noexcept nogil:
+    """Where a part begins, if n elements are divided in whole granules; part n_parts: n."""
+    return min(n, ((n + granule - 1) // granule * part // n_parts) * granule)
 
 
 cdef Samples sample_of(const void *x, const void *y, const int64_t *label) noexcept nogil:
