@@ -287,7 +287,7 @@ cdef class Program:
 
     def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
                 floating[::1] workspace, int n_threads=1):
-        """out (M, n_outputs) = ŷ of every row of X; workspace: for min(M, n_threads · ROWS_AT_ONCE) rows."""
+        """out (M, n_outputs) = ŷ of every row of X; workspace: for n_threads · ROWS_AT_ONCE rows, or M."""
         cdef Code code = self.at_work(sizeof(floating))
         cdef Samples s
         cdef Workspace w
@@ -299,7 +299,8 @@ cdef class Program:
         expect_rows("out", out.shape[0], out.shape[1], s.n, code.net.n_outputs)
         expect_threads(n_threads)
         n_threads = <int> min(<ptrdiff_t> n_threads, (s.n + CMLP_ROWS_AT_ONCE - 1) // CMLP_ROWS_AT_ONCE)
-        w = workspace_in(&code, workspace, min(s.n, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE), n_threads)
+        w = workspace_in(&code, workspace, s.n if n_threads == 1 and s.n < CMLP_ROWS_AT_ONCE
+                         else n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE, n_threads)
         memset(&job, 0, sizeof(Job))
         job.p, job.s, job.w = &code, &s, &w
         job.vectors.params, job.out = <char *> &params[0], <char *> &out[0, 0]

@@ -4,7 +4,7 @@
 
 /* How long a thread waits awake, some microseconds, then lets others have its processor, before it sleeps: mostly the
  * others are a few microseconds behind, but one that has no processor may stay away for milliseconds. */
-enum { LOOKS = 200, YIELDS = 20 };
+enum { LOOKS = 3000, YIELDS = 10 };
 
 static void rest(int look) {
     if (look >= LOOKS) {
