@@ -22,11 +22,12 @@ from libc.string cimport memcpy, memset
 from kernels cimport (
     CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
     CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
-    cmlp_activation_names,
-    cmlp_end_team, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
+    CMLP_UNITS_FIRST, cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level,
+    cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
     cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
     cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_share_work,
-    cmlp_slot_names, cmlp_start_team, cmlp_step, cmlp_table, cmlp_target, cmlp_team, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
+    cmlp_slot_names, cmlp_start_team, cmlp_step, cmlp_table, cmlp_target, cmlp_targets, cmlp_team, cmlp_update,
+    cmlp_update_defaults, cmlp_update_fields,
     cmlp_vectors,
 )
 
@@ -163,6 +164,17 @@ cdef class Program:
     def in_blocks(self, bint in_blocks):
         self.code.net.in_blocks = in_blocks
 
+    @property
+    def batches(self):
+        """Name of the way that batches are computed, one of BATCH_WAYS; tests set it."""
+        return list(BATCH_WAYS)[self.code.net.batches]
+
+    @batches.setter
+    def batches(self, str way):
+        if way not in BATCH_WAYS:
+            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}")
+        self.code.net.batches = BATCH_WAYS[way]
+
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
         return workspace_elements(&self.code.net, rows, n_threads)
@@ -293,7 +305,7 @@ cdef class Program:
         cdef Workspace w
         cdef Job job
         memset(&s, 0, sizeof(Samples))  # no targets are read
-        s.X, s.n = <const char *> &X[0, 0], X.shape[0]
+        s.X, s.n, s.n_rows = <const char *> &X[0, 0], X.shape[0], X.shape[0]
         expect("params", params.shape[0], code.net.n_parameters)
         expect_rows("X", s.n, X.shape[1], s.n, code.net.n_inputs)
         expect_rows("out", out.shape[0], out.shape[1], s.n, code.net.n_outputs)
@@ -327,25 +339,25 @@ cdef class Program:
         """
         cdef Code code = self.at_work(sizeof(floating))
         cdef const floating[:, ::1] X = samples.X
-        cdef ptrdiff_t c, at
+        cdef ptrdiff_t start = 0, r, at
         cdef double loss = 0.0, correct = 0.0
+        cdef double losses[CMLP_ROWS_AT_ONCE]
         cdef Samples s
         cdef Workspace w
         cdef cmlp_rows rows
-        cdef char *activations
-        cdef char *errors
         _samples = set_samples(&s, &code.net, X, samples)
         expect("params", params.shape[0], code.net.n_parameters)
         w = workspace_in(&code, workspace, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
-            for c in range(s.n):
-                if c % CMLP_ROWS_AT_ONCE == 0:
-                    rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c))
-                    forward_rows(&code, &params[0], &s, c, &rows, NULL)
-                at = c % CMLP_ROWS_AT_ONCE * rows.stride * code.size
-                activations, errors = rows.activations + at, rows.errors + at
-                loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, activations, errors)
-                count_right(&code, &s, c, activations, &correct)
+            while start < s.n:
+                rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start))
+                forward_rows(&code, &params[0], &s, start, &rows, NULL)
+                lose_rows(&code, &s, start, &rows, losses)
+                for r in range(rows.n):
+                    at = r * row_step(&rows) * code.size
+                    loss += weight_of(&s, start + r) * losses[r]
+                    count_right(&code, &s, start + r, rows.activations + at, unit_step(&rows), &correct)
+                start += rows.n
         return loss, correct
 
 

@@ -15,56 +15,93 @@ cdef void drop_rows(const Job *job, int i, ptrdiff_t start, const cmlp_rows *row
     for r in range(rows.n):
         t = job.rates.first_step + (start + r) // job.u.batch_size
         position = (start + r) % job.u.batch_size
-        p.k.drop(p.ops[i].n_out, cmlp_mask_key(job.u.seed, t, position, i), p.ops[i].dropout,
-                 values + (r * rows.stride + p.ops[i].out) * p.size)
+        p.k.drop(p.ops[i].n_out, unit_step(rows), cmlp_mask_key(job.u.seed, t, position, i), p.ops[i].dropout,
+                 values + (r * row_step(rows) + p.ops[i].out * unit_step(rows)) * p.size)
+
+
+cdef void bring_inputs(const Code *p, const Samples *s, ptrdiff_t start, const cmlp_rows *rows) noexcept nogil:
+    """Copies the samples from position `start` on to the rows."""
+    cdef const void *x[CMLP_ROWS_AT_ONCE]
+    cdef ptrdiff_t r
+    for r in range(rows.n):
+        if rows.units_first:
+            x[r] = x_of(p, s, sample_at(s, start + r))
+        else:
+            memcpy(rows.x + r * rows.x_stride * p.size, x_of(p, s, sample_at(s, start + r)), p.net.n_inputs * p.size)
+    if rows.units_first:
+        p.k.units_first_inputs(rows, p.net.n_inputs, x, x_of(p, s, s.n_rows))
 
 
 cdef void forward_rows(const Code *p, const void *params, const Samples *s, ptrdiff_t start, const cmlp_rows *rows,
                        const Job *dropout) noexcept nogil:
-    """Copies the samples from position `start` on to the rows, and runs them forward at once.
+    """Runs the samples from position `start` on forward at once.
 
     With the job that they are learnt in as `dropout`, layers that drop out do so.
     """
-    cdef ptrdiff_t r
     cdef int i
-    for r in range(rows.n):
-        memcpy(rows.x + r * rows.x_stride * p.size, x_of(p, s, sample_at(s, start + r)), p.net.n_inputs * p.size)
+    bring_inputs(p, s, start, rows)
     for i in range(p.n_ops):
         p.k.batch_forward(&p.ops[i], params, rows)
         if dropout != NULL and p.ops[i].dropout > 0.0:
             drop_rows(dropout, i, start, rows, rows.activations)
 
 
-cdef void learn_part(void *context, ptrdiff_t part, int thread) noexcept nogil:
-    """Forward and backward for a part of the rows at work: losses, errors and deltas, no gradient yet."""
-    cdef Job *job = <Job *> context
-    learn_rows(job, share(job.rows, 4, part, job.n_parts), share(job.rows, 4, part + 1, job.n_parts), thread)
+cdef void lose_rows(const Code *p, const Samples *s, ptrdiff_t start, const cmlp_rows *rows,
+                    double *losses) noexcept nogil:
+    """ℓ of the samples from position `start` on, and s_c ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffers."""
+    cdef ptrdiff_t r, c, at
+    cdef const void *y[CMLP_ROWS_AT_ONCE]
+    cdef int64_t labels[CMLP_ROWS_AT_ONCE]
+    cdef double weights[CMLP_ROWS_AT_ONCE]
+    cdef cmlp_targets targets
+    for r in range(rows.n):
+        c, at = sample_at(s, start + r), r * rows.stride * p.size
+        if not rows.units_first:
+            losses[r] = run_loss(p, s, c, rows.x + r * rows.x_stride * p.size, weight_of(s, c), rows.activations + at,
+                                 rows.errors + at)
+            continue
+        weights[r] = weight_of(s, c)
+        if s.Y != NULL:
+            y[r] = s.Y + c * p.net.n_outputs * p.size
+        else:
+            labels[r] = s.labels[c]
+    if rows.units_first:
+        targets.y, targets.labels, targets.weights = y if s.Y != NULL else NULL, labels, weights
+        p.k.units_first_losses(&p.net, rows, output_z(p), &targets, losses)
 
 
-cdef void learn_rows(Job *job, ptrdiff_t first, ptrdiff_t stop, int thread) noexcept nogil:
-    """The same for rows first..stop-1."""
+cdef bint learn_rows(Job *job, ptrdiff_t start, const cmlp_rows *rows, double *losses, int thread) noexcept nogil:
+    """Forward and backward for the rows: losses, errors and deltas, no gradient yet. False: a loss is not finite."""
     cdef const Code *p = job.p
-    cdef cmlp_rows rows = rows_of(p, job.w, first, stop - first)
     cdef cmlp_target to
     cdef char *scratch = job.w.scratch + thread * 2 * p.net.width * p.size
-    cdef ptrdiff_t r, c, at, start = job.start + first
-    cdef bint finite = True
+    cdef ptrdiff_t r
     cdef int i
-    if first >= stop:
-        return
-    forward_rows(p, job.vectors.params, job.s, start, &rows, job if job.u.dropout else NULL)
+    forward_rows(p, job.vectors.params, job.s, start, rows, job if job.u.dropout else NULL)
+    lose_rows(p, job.s, start, rows, losses)
     for r in range(rows.n):
-        c, at = sample_at(job.s, start + r), r * rows.stride * p.size
-        job.losses[first + r] = run_loss(p, job.s, c, rows.x + r * rows.x_stride * p.size, weight_of(job.s, c),
-                                         rows.activations + at, rows.errors + at)
-        finite = finite and isfinite(job.losses[first + r])
-    if not finite:
-        return
+        if not isfinite(losses[r]):
+            return False
     to.values, to.scale, to.clip_delta = NULL, job.mean_scale, job.u.clip_delta
     for i in range(p.n_ops - 1, -1, -1):
         if job.u.dropout and p.ops[i].dropout > 0.0:
-            drop_rows(job, i, start, &rows, rows.errors)
-        job.n_clipped[thread] += p.k.batch_errors(&p.ops[i], job.vectors.params, &to, &rows, scratch)
+            drop_rows(job, i, start, rows, rows.errors)
+        job.n_clipped[thread] += p.k.batch_errors(&p.ops[i], job.vectors.params, &to, rows, scratch)
+    return True
+
+
+cdef void learn_part(void *context, ptrdiff_t part, int thread) noexcept nogil:
+    """A part of the rows at work, up to a loss that is not finite."""
+    cdef Job *job = <Job *> context
+    cdef ptrdiff_t granule = MOST_LANES if job.p.net.batches == CMLP_UNITS_FIRST else 4
+    cdef ptrdiff_t first = share(job.rows, granule, part, job.n_parts)
+    cdef ptrdiff_t stop = share(job.rows, granule, part + 1, job.n_parts)
+    cdef cmlp_rows rows
+    while first < stop:
+        rows = rows_of(job.p, job.w, first, stop)
+        if not learn_rows(job, job.start + first, &rows, job.losses + first, thread):
+            return
+        first += rows.n
 
 
 cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil:
@@ -74,9 +111,9 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
     """
     cdef Job *job = <Job *> context
     cdef const Code *p = job.p
-    cdef cmlp_rows rows = rows_of(p, job.w, 0, job.rows)
+    cdef cmlp_rows rows
     cdef const cmlp_op *op
-    cdef ptrdiff_t at, stop, end
+    cdef ptrdiff_t at, stop, end, row
     cdef int i
     for i in range(p.n_ops):
         op = &p.ops[i]
@@ -86,7 +123,11 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
         end = share(op.n_in, 32, part + 1, job.n_parts)
         while at < end:
             stop = min(at + INPUTS_AT_ONCE, end) if job.at_once else end
-            p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, not job.first_rows)
+            row = 0
+            while row < job.rows:
+                rows = rows_of(p, job.w, row, job.rows)
+                p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, row > 0 or not job.first_rows)
+                row += rows.n
             if job.at_once:
                 step_inputs(job, op, &job.steps, at, stop)
             at = stop
@@ -94,6 +135,7 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
 
 cdef bint count_losses(Job *job) noexcept nogil:
     """Whether all losses of the rows at work are finite; adds them up, in order."""
+    cdef cmlp_rows at
     cdef ptrdiff_t r, c
     for r in range(job.rows):
         if not isfinite(job.losses[r]):
@@ -103,8 +145,8 @@ cdef bint count_losses(Job *job) noexcept nogil:
         job.result.loss += job.losses[r] * weight_of(job.s, c)
         job.batch_loss += job.losses[r] * weight_of(job.s, c)
         if job.u.counts_right:
-            count_right(job.p, job.s, c, job.w.activations + r * job.p.net.n_activations * job.p.size,
-                        &job.result.correct)
+            at = rows_of(job.p, job.w, r, r + 1)
+            count_right(job.p, job.s, c, at.activations, unit_step(&at), &job.result.correct)
     return True
 
 
@@ -130,7 +172,10 @@ cdef double penalty(const Code *p, const char *params, double alpha) noexcept no
 
 
 cdef bint learn_batch(Job *job, ptrdiff_t stop, double weight) noexcept nogil:
-    """The gradient of the batch from job.start to stop, and its step if all `steps_at_once`; False if a loss is not finite."""
+    """The gradient of the batch from job.start to stop, and its step if all `steps_at_once`.
+
+    False if a loss is not finite.
+    """
     job.mean_scale = 1.0
     if job.u.mean:
         job.mean_scale = 1.0 / weight if weight > 0.0 else 0.0
@@ -190,12 +235,14 @@ cdef void predict_rows(void *context, ptrdiff_t part, int thread) noexcept nogil
     """out (M, n_outputs) = ŷ of some samples."""
     cdef Job *job = <Job *> context
     cdef const Code *p = job.p
-    cdef ptrdiff_t at = part * CMLP_ROWS_AT_ONCE, row = p.net.n_outputs * p.size, r
-    cdef cmlp_rows rows = rows_of(p, job.w, thread * CMLP_ROWS_AT_ONCE,
-                                  min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, job.s.n - at))
+    cdef ptrdiff_t at = part * CMLP_ROWS_AT_ONCE, row = p.net.n_outputs * p.size, r, first = thread * CMLP_ROWS_AT_ONCE
+    cdef cmlp_rows rows = rows_of(p, job.w, first, first + min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, job.s.n - at))
     if rows.n == 1:
         run_forward(p, job.vectors.params, x_of(p, job.s, at), rows.activations, 0)
     else:
         forward_rows(p, job.vectors.params, job.s, at, &rows, NULL)
-    for r in range(rows.n):
-        memcpy(job.out + (at + r) * row, rows.activations + (r * rows.stride + p.net.output) * p.size, row)
+    if rows.n > 1 and rows.units_first:
+        p.k.units_first_outputs(&rows, p.net.n_outputs, p.net.output, job.out + at * row)
+    else:
+        for r in range(rows.n):
+            memcpy(job.out + (at + r) * row, rows.activations + (r * rows.stride + p.net.output) * p.size, row)

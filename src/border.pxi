@@ -16,6 +16,7 @@ SLOTS = ids_of(cmlp_slot_names)
 KINDS = ids_of(cmlp_kind_names)
 LAYOUTS = ids_of(cmlp_layout_names)
 INPUT_GRADIENTS = ids_of(cmlp_input_gradient_names)
+BATCH_WAYS = ids_of(cmlp_batch_way_names)
 
 
 cdef list _layouts = []  # a dtype, the bytes of its defaults, and {name: (first letter of its type, offset)}
@@ -114,7 +115,7 @@ cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X
     cdef const int64_t[::1] labels = keep[1]
     cdef const double[::1] weights = keep[2]
     memset(s, 0, sizeof(Samples))
-    s.X, s.n, s.checked = <const char *> &X[0, 0], X.shape[0], samples.checked
+    s.X, s.n, s.n_rows, s.checked = <const char *> &X[0, 0], X.shape[0], X.shape[0], samples.checked
     expect_rows("samples.X", s.n, X.shape[1], s.n, net.n_inputs)
     if Y is None and labels is None:
         raise ValueError("samples need targets, Y or labels: both are None")

@@ -1,4 +1,4 @@
-# The steps of an optimiser, from a gradient that is there; the parts of a team's work are parts of every layer's parameters.
+# The steps of an optimiser, from a gradient that is there. A team's parts are parts of the parameters of every layer.
 
 
 cdef Steps steps_of(const Job *job, double weight) noexcept nogil:

@@ -62,6 +62,12 @@
     X(ASSIGN, assign)           \
     X(ACCUMULATE, accumulate)
 
+/* How the values of a batch lie, and so along what the vectors run: a row's units (batch.h), or a unit's rows
+ * (units_first.h). */
+#define CMLP_BATCH_WAYS(X)    \
+    X(ROWS_FIRST, rows_first) \
+    X(UNITS_FIRST, units_first)
+
 #define CMLP_ID(ID, name) CMLP_##ID,
 enum { CMLP_ACTIVATIONS(CMLP_ID) };
 enum { CMLP_LOSSES(CMLP_ID) };
@@ -70,5 +76,6 @@ enum { CMLP_SLOTS(CMLP_ID) CMLP_N_SLOTS };
 enum { CMLP_KINDS(CMLP_ID) };
 enum { CMLP_LAYOUTS(CMLP_ID) };
 enum { CMLP_INPUT_GRADIENTS(CMLP_ID) };
+enum { CMLP_BATCH_WAYS(CMLP_ID) };
 
 #endif
