@@ -99,6 +99,29 @@ class Program:
     def evaluate(self, params: _Real, samples: _Samples, workspace: _Real) -> tuple[float, float]: ...
 
 @final
+class Training:
+    @property
+    def loss(self) -> float: ...
+    @property
+    def correct(self) -> float: ...
+    @property
+    def n_clipped(self) -> int: ...
+    def __init__(
+        self, program: Program, params: _Real, buffers: _Buffers, samples: _Samples, update: _Record
+    ) -> None: ...
+    def finite(self) -> bool: ...
+    def learn(
+        self,
+        order: NDArray[np.int64] | None,
+        start: int,
+        stop: int,
+        rates: NDArray[np.float64],
+        first_step: int,
+        n_threads: int = 1,
+        checked: bool = False,
+    ) -> int: ...
+
+@final
 class OneRow:
     rate: float
     n_steps: int

@@ -186,9 +186,8 @@ cdef class Program:
         code.size = size
         return code
 
-    def train(self, floating[::1] params, buffers, samples, const int64_t[::1] order, update,
-              const double[::1] rates, ptrdiff_t first_step, int n_threads=1):
-        """One epoch, or one chunk of it, in place.
+    def train(self, params, buffers, samples, order, update, rates, ptrdiff_t first_step, int n_threads=1):
+        """One epoch in place; `Training` does it chunk by chunk.
 
         Parameters
         ----------
@@ -224,49 +223,10 @@ cdef class Program:
         bad : int
             Position (in `order`) of the sample whose loss was not finite, where the pass stopped, or -1.
         """
-        cdef Code code = self.at_work(sizeof(floating))
-        cdef const floating[:, ::1] X = samples.X
-        cdef floating[::1] workspace = buffers.workspace
-        cdef double[::1] last_loss = buffers.last_loss
-        cdef cmlp_update u = update_of(update)
-        cdef bint plain = updates_plainly(&u)
-        cdef int thread
-        cdef Rates gammas = Rates(&rates[0], rates.shape[0], first_step)
-        cdef double losses[CMLP_MOST_THREADS * CMLP_ROWS_AT_ONCE]
-        cdef Samples s
-        cdef Workspace w
-        cdef Job job
-        _samples = set_samples(&s, &code.net, X, samples)
-        if order is not None:
-            s.order, s.n = &order[0], order.shape[0]
-        expect_threads(n_threads)
-        if u.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, not {u.batch_size}")
-        expect("buffers.last_loss", 0 if last_loss is None else last_loss.shape[0], 1)
-        if rates.shape[0] != 1:
-            expect("rates", rates.shape[0], (s.n + u.batch_size - 1) // u.batch_size)
-        memset(&job, 0, sizeof(Job))
-        job.n_parts = n_threads
-        job.rows_at_once = min(u.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
-        _vectors = set_vectors(&job.vectors, &code.net, params, buffers)
-        w = workspace_in(&code, workspace, job.rows_at_once, n_threads)
-        if job.vectors.gradient == NULL and not plain:
-            raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
-        job.p, job.s, job.u, job.rates, job.w = &code, &s, &u, &gammas, &w
-        job.losses, job.scale, job.last_loss, job.result.bad = losses, 1.0, last_loss[0], -1
-        with nogil:
-            if plain and code.net.in_blocks:
-                train_in_blocks(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
-            elif plain:
-                train_plainly(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
-            else:
-                cmlp_start_team(&job.team, n_threads)
-                train_in_batches(&job)
-                cmlp_end_team(&job.team)
-        last_loss[0] = job.last_loss
-        for thread in range(n_threads):
-            job.result.n_clipped += job.n_clipped[thread]
-        return job.result.loss, job.result.correct, job.result.n_clipped, job.result.bad
+        training = Training(self, params, buffers, samples, update)
+        n = len(samples.X) if order is None else len(order)
+        bad = training.learn(order, 0, n, rates, first_step, n_threads)
+        return training.loss, training.correct, training.n_clipped, bad
 
     def gradients(self, floating[::1] params, samples, double scale, floating[::1] gradient,
                   floating[::1] workspace, floating[:, ::1] activations=None, floating[:, ::1] errors=None):
@@ -361,5 +321,6 @@ cdef class Program:
         return loss, correct
 
 
+include "training.pxi"
 include "one_row.pxi"
 include "embedded.pxi"

@@ -131,6 +131,14 @@ cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X
     return keep
 
 
+cdef cnp.ndarray vector(object values, int type_number, str name):
+    """The values, if they are a vector that C reads as it is."""
+    if (not isinstance(values, np.ndarray) or not cnp.PyArray_EquivTypenums(cnp.PyArray_TYPE(values), type_number)
+            or cnp.PyArray_NDIM(values) != 1 or not cnp.PyArray_ISCARRAY_RO(values)):
+        raise TypeError(f"{name} must be a contiguous vector of {cnp.PyArray_DescrFromType(type_number)}")
+    return values
+
+
 cdef char *vector_of(object values, floating[::1] params, str name) except? NULL:
     """Where a vector like the parameters lies; NULL for None."""
     cdef floating[::1] vector = values
