@@ -114,6 +114,29 @@ class _Ahead(Protocol):
     def rates_ahead(self, first_step: int) -> NDArray[np.float64]: ...
 
 @final
+class Training:
+    @property
+    def loss(self) -> float: ...
+    @property
+    def correct(self) -> float: ...
+    @property
+    def n_clipped(self) -> int: ...
+    def __init__(
+        self, program: Program, params: _Real, buffers: _Buffers, samples: _Samples, update: _Record
+    ) -> None: ...
+    def finite(self) -> bool: ...
+    def learn(
+        self,
+        order: NDArray[np.int64] | None,
+        start: int,
+        stop: int,
+        rates: NDArray[np.float64],
+        first_step: int,
+        n_threads: int = 1,
+        checked: bool = False,
+    ) -> int: ...
+
+@final
 class OneRow:
     n_steps: int
     @property

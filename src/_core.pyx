@@ -22,14 +22,14 @@ from numpy.random cimport bitgen_t
 
 from kernels cimport (
     CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
-    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
-    cmlp_activation_names,
-    cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
-    cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_per_sample_names, cmlp_rates, cmlp_result, cmlp_rows, cmlp_rule_names, cmlp_run_team,
-    cmlp_samples,
-    cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
-    cmlp_vectors, cmlp_wait_for_team,
+    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP,
+    CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD, CMLP_UNITS_FIRST, cmlp_activation_names,
+    cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels,
+    cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults,
+    cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_per_sample_names, cmlp_rates,
+    cmlp_result, cmlp_rows, cmlp_rule_names, cmlp_samples, cmlp_share_work, cmlp_slot_names, cmlp_start_team,
+    cmlp_step, cmlp_table, cmlp_target, cmlp_targets, cmlp_team, cmlp_update, cmlp_update_defaults,
+    cmlp_update_fields, cmlp_vectors,
 )
 
 cdef extern from "kernels/numbers.h":
@@ -184,6 +184,17 @@ cdef class Program:
             raise ValueError(f"per_sample={name!r}: this program can go {', '.join(self.per_sample_ways)}")
         self.code.net.per_sample = PER_SAMPLE_WAYS[name]
 
+    @property
+    def batches(self):
+        """Name of the way that batches are computed, one of BATCH_WAYS; tests set it."""
+        return list(BATCH_WAYS)[self.code.net.batches]
+
+    @batches.setter
+    def batches(self, str way):
+        if way not in BATCH_WAYS:
+            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}")
+        self.code.net.batches = BATCH_WAYS[way]
+
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
         return workspace_elements(&self.code.net, rows, n_threads)
@@ -195,9 +206,8 @@ cdef class Program:
         code.size = size
         return code
 
-    def train(self, floating[::1] params, buffers, samples, const int64_t[::1] order, update,
-              const double[::1] rates, ptrdiff_t first_step, int n_threads=1):
-        """One epoch, or one chunk of it, in place.
+    def train(self, params, buffers, samples, order, update, rates, ptrdiff_t first_step, int n_threads=1):
+        """One epoch in place; `Training` does it chunk by chunk.
 
         Parameters
         ----------
@@ -233,44 +243,10 @@ cdef class Program:
         bad : int
             Position (in `order`) of the sample whose loss was not finite, where the pass stopped, or -1.
         """
-        cdef Code code = self.at_work(sizeof(floating))
-        cdef const floating[:, ::1] X = samples.X
-        cdef floating[::1] workspace = buffers.workspace
-        cdef double[::1] last_loss = buffers.last_loss
-        cdef cmlp_update u = update_of(update)
-        cdef bint plain = updates_plainly(&u)
-        cdef int thread
-        cdef Rates gammas = Rates(&rates[0], rates.shape[0], first_step)
-        cdef double losses[CMLP_MOST_THREADS * CMLP_ROWS_AT_ONCE]
-        cdef Samples s
-        cdef Workspace w
-        cdef Job job
-        _samples = set_samples(&s, &code.net, X, samples)
-        if order is not None:
-            s.order, s.n = &order[0], order.shape[0]
-        expect_threads(n_threads)
-        if u.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, not {u.batch_size}")
-        expect("buffers.last_loss", 0 if last_loss is None else last_loss.shape[0], 1)
-        if rates.shape[0] != 1:
-            expect("rates", rates.shape[0], (s.n + u.batch_size - 1) // u.batch_size)
-        memset(&job, 0, sizeof(Job))
-        job.rows_at_once = min(u.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
-        _vectors = set_vectors(&job.vectors, &code.net, params, buffers)
-        w = workspace_in(&code, workspace, job.rows_at_once, n_threads)
-        if job.vectors.gradient == NULL and not plain:
-            raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
-        job.p, job.s, job.u, job.rates, job.w = &code, &s, &u, &gammas, &w
-        job.losses, job.scale, job.last_loss, job.result.bad = losses, 1.0, last_loss[0], -1
-        with nogil:
-            if plain:
-                train_per_sample(&code, job.vectors.params, &s, &gammas, &u, &w, &job.result)
-            else:
-                cmlp_run_team(n_threads, train_in_batches, &job)
-        last_loss[0] = job.last_loss
-        for thread in range(n_threads):
-            job.result.n_clipped += job.n_clipped[thread]
-        return job.result.loss, job.result.correct, job.result.n_clipped, job.result.bad
+        training = Training(self, params, buffers, samples, update)
+        n = len(samples.X) if order is None else len(order)
+        bad = training.learn(order, 0, n, rates, first_step, n_threads)
+        return training.loss, training.correct, training.n_clipped, bad
 
     def gradients(self, floating[::1] params, samples, double scale, floating[::1] gradient,
                   floating[::1] workspace, floating[:, ::1] activations=None, floating[:, ::1] errors=None):
@@ -303,24 +279,27 @@ cdef class Program:
 
     def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
                 floating[::1] workspace, int n_threads=1):
-        """out (M, n_outputs) = ŷ of every row of X; workspace: for min(M, n_threads · ROWS_AT_ONCE) rows."""
+        """out (M, n_outputs) = ŷ of every row of X; workspace: for n_threads · ROWS_AT_ONCE rows, or M."""
         cdef Code code = self.at_work(sizeof(floating))
         cdef Samples s
         cdef Workspace w
         cdef Job job
         memset(&s, 0, sizeof(Samples))  # no targets are read
-        s.X, s.n = <const char *> &X[0, 0], X.shape[0]
+        s.X, s.n, s.n_rows = <const char *> &X[0, 0], X.shape[0], X.shape[0]
         expect("params", params.shape[0], code.net.n_parameters)
         expect_rows("X", s.n, X.shape[1], s.n, code.net.n_inputs)
         expect_rows("out", out.shape[0], out.shape[1], s.n, code.net.n_outputs)
         expect_threads(n_threads)
         n_threads = <int> min(<ptrdiff_t> n_threads, (s.n + CMLP_ROWS_AT_ONCE - 1) // CMLP_ROWS_AT_ONCE)
-        w = workspace_in(&code, workspace, min(s.n, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE), n_threads)
+        w = workspace_in(&code, workspace, s.n if n_threads == 1 and s.n < CMLP_ROWS_AT_ONCE
+                         else n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE, n_threads)
         memset(&job, 0, sizeof(Job))
         job.p, job.s, job.w = &code, &s, &w
         job.vectors.params, job.out = <char *> &params[0], <char *> &out[0, 0]
         with nogil:
-            cmlp_run_team(n_threads, predict_rows, &job)
+            cmlp_start_team(&job.team, n_threads)
+            cmlp_share_work(&job.team, (s.n + CMLP_ROWS_AT_ONCE - 1) // CMLP_ROWS_AT_ONCE, predict_rows, &job)
+            cmlp_end_team(&job.team)
 
     def forward(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] activations):
         """activations (M, n_activations): row c receives the activation buffer of sample c."""
@@ -340,28 +319,29 @@ cdef class Program:
         """
         cdef Code code = self.at_work(sizeof(floating))
         cdef const floating[:, ::1] X = samples.X
-        cdef ptrdiff_t c, at
+        cdef ptrdiff_t start = 0, r, at
         cdef double loss = 0.0, correct = 0.0
+        cdef double losses[CMLP_ROWS_AT_ONCE]
         cdef Samples s
         cdef Workspace w
         cdef cmlp_rows rows
-        cdef char *activations
-        cdef char *errors
         _samples = set_samples(&s, &code.net, X, samples)
         expect("params", params.shape[0], code.net.n_parameters)
         w = workspace_in(&code, workspace, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
-            for c in range(s.n):
-                if c % CMLP_ROWS_AT_ONCE == 0:
-                    rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - c))
-                    forward_rows(&code, &params[0], &s, c, &rows, NULL)
-                at = c % CMLP_ROWS_AT_ONCE * rows.stride * code.size
-                activations, errors = rows.activations + at, rows.errors + at
-                loss += weight_of(&s, c) * run_loss(&code, &s, c, &X[c, 0], 1.0, activations, errors)
-                count_right(&code, &s, c, activations, &correct)
+            while start < s.n:
+                rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start))
+                forward_rows(&code, &params[0], &s, start, &rows, NULL)
+                lose_rows(&code, &s, start, &rows, losses)
+                for r in range(rows.n):
+                    at = r * row_step(&rows) * code.size
+                    loss += weight_of(&s, start + r) * losses[r]
+                    count_right(&code, &s, start + r, rows.activations + at, unit_step(&rows), &correct)
+                start += rows.n
         return loss, correct
 
 
 include "arguments.pxi"
+include "training.pxi"
 include "one_row.pxi"
 include "embedded.pxi"

@@ -1,6 +1,6 @@
-# Batch by batch, for any optimiser. A team of threads runs the same function; between two barriers each thread has its
-# own rows, its own inputs of every layer, or its own share of the parameters. No sum is divided among threads, so the
-# numbers do not depend on how many there are.
+# Batch by batch, for any optimiser. The caller's thread goes through them and shares work with its team: in parts of the
+# rows, of the inputs of every layer, or of the parameters. No sum is divided among parts, so the numbers do not depend on
+# how many there are.
 
 
 # So many inputs of a layer make their step together: few enough that their gradient stays in the second-level cache.
@@ -15,92 +15,138 @@ cdef void drop_rows(const Job *job, int i, ptrdiff_t start, const cmlp_rows *row
     for r in range(rows.n):
         t = job.rates.first_step + (start + r) // job.u.batch_size
         position = (start + r) % job.u.batch_size
-        p.k.drop(p.ops[i].n_out, cmlp_mask_key(job.u.seed, t, position, i), p.ops[i].dropout,
-                 values + (r * rows.stride + p.ops[i].out) * p.size)
+        p.k.drop(p.ops[i].n_out, unit_step(rows), cmlp_mask_key(job.u.seed, t, position, i), p.ops[i].dropout,
+                 values + (r * row_step(rows) + p.ops[i].out * unit_step(rows)) * p.size)
+
+
+cdef void bring_inputs(const Code *p, const Samples *s, ptrdiff_t start, const cmlp_rows *rows) noexcept nogil:
+    """Copies the samples from position `start` on to the rows."""
+    cdef const void *x[CMLP_ROWS_AT_ONCE]
+    cdef ptrdiff_t r
+    for r in range(rows.n):
+        if rows.units_first:
+            x[r] = x_of(p, s, sample_at(s, start + r))
+        else:
+            memcpy(rows.x + r * rows.x_stride * p.size, x_of(p, s, sample_at(s, start + r)), p.net.n_inputs * p.size)
+    if rows.units_first:
+        p.k.units_first_inputs(rows, p.net.n_inputs, x, x_of(p, s, s.n_rows))
 
 
 cdef void forward_rows(const Code *p, const void *params, const Samples *s, ptrdiff_t start, const cmlp_rows *rows,
                        const Job *dropout) noexcept nogil:
-    """Copies the samples from position `start` on to the rows, and runs them forward at once.
+    """Runs the samples from position `start` on forward at once.
 
     With the job that they are learnt in as `dropout`, layers that drop out do so.
     """
-    cdef ptrdiff_t r
     cdef int i
-    for r in range(rows.n):
-        memcpy(rows.x + r * rows.x_stride * p.size, x_of(p, s, sample_at(s, start + r)), p.net.n_inputs * p.size)
+    bring_inputs(p, s, start, rows)
     for i in range(p.n_ops):
         p.k.batch_forward(&p.ops[i], params, rows)
         if dropout != NULL and p.ops[i].dropout > 0.0:
             drop_rows(dropout, i, start, rows, rows.activations)
 
 
-cdef void learn_rows(Job *job, ptrdiff_t start, ptrdiff_t first, ptrdiff_t stop, double scale,
-                     int thread) noexcept nogil:
-    """Forward and backward for rows first..stop-1 of those at `start`: losses, errors and deltas, no gradient yet."""
+cdef void lose_rows(const Code *p, const Samples *s, ptrdiff_t start, const cmlp_rows *rows,
+                    double *losses) noexcept nogil:
+    """ℓ of the samples from position `start` on, and s_c ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffers."""
+    cdef ptrdiff_t r, c, at
+    cdef const void *y[CMLP_ROWS_AT_ONCE]
+    cdef int64_t labels[CMLP_ROWS_AT_ONCE]
+    cdef double weights[CMLP_ROWS_AT_ONCE]
+    cdef cmlp_targets targets
+    for r in range(rows.n):
+        c, at = sample_at(s, start + r), r * rows.stride * p.size
+        if not rows.units_first:
+            losses[r] = run_loss(p, s, c, rows.x + r * rows.x_stride * p.size, weight_of(s, c), rows.activations + at,
+                                 rows.errors + at)
+            continue
+        weights[r] = weight_of(s, c)
+        if s.Y != NULL:
+            y[r] = s.Y + c * p.net.n_outputs * p.size
+        else:
+            labels[r] = s.labels[c]
+    if rows.units_first:
+        targets.y, targets.labels, targets.weights = y if s.Y != NULL else NULL, labels, weights
+        p.k.units_first_losses(&p.net, rows, output_z(p), &targets, losses)
+
+
+cdef bint learn_rows(Job *job, ptrdiff_t start, const cmlp_rows *rows, double *losses, int thread) noexcept nogil:
+    """Forward and backward for the rows: losses, errors and deltas, no gradient yet. False: a loss is not finite."""
     cdef const Code *p = job.p
-    cdef cmlp_rows rows = rows_of(p, job.w, first, stop - first)
     cdef cmlp_target to
     cdef char *scratch = job.w.scratch + thread * 2 * p.net.width * p.size
-    cdef ptrdiff_t r, c, at
-    cdef bint finite = True
+    cdef ptrdiff_t r
     cdef int i
-    if first >= stop:
-        return
-    forward_rows(p, job.vectors.params, job.s, start + first, &rows, job if job.u.dropout else NULL)
+    forward_rows(p, job.vectors.params, job.s, start, rows, job if job.u.dropout else NULL)
+    lose_rows(p, job.s, start, rows, losses)
     for r in range(rows.n):
-        c, at = sample_at(job.s, start + first + r), r * rows.stride * p.size
-        job.losses[first + r] = run_loss(p, job.s, c, rows.x + r * rows.x_stride * p.size, weight_of(job.s, c),
-                                         rows.activations + at, rows.errors + at)
-        finite = finite and isfinite(job.losses[first + r])
-    if not finite:
-        return
-    to.values, to.scale, to.clip_delta = NULL, scale, job.u.clip_delta
+        if not isfinite(losses[r]):
+            return False
+    to.values, to.scale, to.clip_delta = NULL, job.mean_scale, job.u.clip_delta
     for i in range(p.n_ops - 1, -1, -1):
         if job.u.dropout and p.ops[i].dropout > 0.0:
-            drop_rows(job, i, start + first, &rows, rows.errors)
-        job.n_clipped[thread] += p.k.batch_errors(&p.ops[i], job.vectors.params, &to, &rows, scratch)
+            drop_rows(job, i, start, rows, rows.errors)
+        job.n_clipped[thread] += p.k.batch_errors(&p.ops[i], job.vectors.params, &to, rows, scratch)
+    return True
 
 
-cdef void sum_gradient(Job *job, ptrdiff_t n_rows, bint first, const Steps *steps, int thread, int n) noexcept nogil:
-    """The thread's inputs of every dense layer: gradient = or += inᵀ · deltas over all rows.
+cdef void learn_part(void *context, ptrdiff_t part, int thread) noexcept nogil:
+    """A part of the rows at work, up to a loss that is not finite."""
+    cdef Job *job = <Job *> context
+    cdef ptrdiff_t granule = MOST_LANES if job.p.net.batches == CMLP_UNITS_FIRST else 4
+    cdef ptrdiff_t first = share(job.rows, granule, part, job.n_parts)
+    cdef ptrdiff_t stop = share(job.rows, granule, part + 1, job.n_parts)
+    cdef cmlp_rows rows
+    while first < stop:
+        rows = rows_of(job.p, job.w, first, stop)
+        if not learn_rows(job, job.start + first, &rows, job.losses + first, thread):
+            return
+        first += rows.n
 
-    Their parameters make their step at once, if there are `steps`, while gradient and parameters are in the caches.
+
+cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil:
+    """A part of the inputs of every dense layer: gradient = or += inᵀ · deltas over the rows at work.
+
+    Their parameters make their step `at_once`, if they may, while gradient and parameters are in the caches.
     """
+    cdef Job *job = <Job *> context
     cdef const Code *p = job.p
-    cdef cmlp_rows rows = rows_of(p, job.w, 0, n_rows)
+    cdef cmlp_rows rows
     cdef const cmlp_op *op
-    cdef ptrdiff_t at, stop, end
+    cdef ptrdiff_t at, stop, end, row
     cdef int i
     for i in range(p.n_ops):
         op = &p.ops[i]
         if op.kind != CMLP_DENSE:
             continue
-        at = share(op.n_in, 32, thread, n)
-        end = share(op.n_in, 32, thread + 1, n)
+        at = share(op.n_in, 32, part, job.n_parts)
+        end = share(op.n_in, 32, part + 1, job.n_parts)
         while at < end:
-            stop = end if steps == NULL else min(at + INPUTS_AT_ONCE, end)
-            p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, not first)
-            if steps != NULL:
-                step_inputs(job, op, steps, at, stop)
+            stop = min(at + INPUTS_AT_ONCE, end) if job.at_once else end
+            row = 0
+            while row < job.rows:
+                rows = rows_of(p, job.w, row, job.rows)
+                p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, row > 0 or not job.first_rows)
+                row += rows.n
+            if job.at_once:
+                step_inputs(job, op, &job.steps, at, stop)
             at = stop
 
 
-cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) noexcept nogil:
-    """Whether all losses of these rows are finite; thread 0 adds them up, in order."""
+cdef bint count_losses(Job *job) noexcept nogil:
+    """Whether all losses of the rows at work are finite; adds them up, in order."""
+    cdef cmlp_rows at
     cdef ptrdiff_t r, c
-    for r in range(rows):
+    for r in range(job.rows):
         if not isfinite(job.losses[r]):
-            if thread == 0:
-                job.result.bad = start + r
+            job.result.bad = job.start + r
             return False
-        if thread == 0:
-            c = sample_at(job.s, start + r)
-            job.result.loss += job.losses[r] * weight_of(job.s, c)
-            job.batch_loss += job.losses[r] * weight_of(job.s, c)
-            if job.u.counts_right:
-                count_right(job.p, job.s, c, job.w.activations + r * job.p.net.n_activations * job.p.size,
-                            &job.result.correct)
+        c = sample_at(job.s, job.start + r)
+        job.result.loss += job.losses[r] * weight_of(job.s, c)
+        job.batch_loss += job.losses[r] * weight_of(job.s, c)
+        if job.u.counts_right:
+            at = rows_of(job.p, job.w, r, r + 1)
+            count_right(job.p, job.s, c, at.activations, unit_step(&at), &job.result.correct)
     return True
 
 
@@ -125,90 +171,78 @@ cdef double penalty(const Code *p, const char *params, double alpha) noexcept no
     return 0.5 * alpha * squares
 
 
-cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t t, double weight, int thread, int n,
-                      cmlp_barrier *barrier) noexcept nogil:
-    """The gradient of a batch, and step t if all `steps_at_once`; False if a loss is not finite."""
-    cdef ptrdiff_t rows, first = start
-    cdef double scale = 1.0
-    cdef bint at_once
-    cdef Steps steps
+cdef bint learn_batch(Job *job, ptrdiff_t stop, double weight) noexcept nogil:
+    """The gradient of the batch from job.start to stop, and its step if all `steps_at_once`.
+
+    False if a loss is not finite.
+    """
+    job.mean_scale = 1.0
     if job.u.mean:
-        scale = 1.0 / weight if weight > 0.0 else 0.0
-    if thread == 0:
-        job.batch_loss = 0.0
-        if job.u.alpha > 0.0:
-            job.penalty = penalty(job.p, job.vectors.params, job.u.alpha)
+        job.mean_scale = 1.0 / weight if weight > 0.0 else 0.0
+    job.batch_loss, job.first_rows, job.rows = 0.0, True, 1
+    if job.u.alpha > 0.0:
+        job.penalty = penalty(job.p, job.vectors.params, job.u.alpha)
     if job.u.batch_size == 1 and not job.u.dropout:
-        if thread == 0:
-            learn_alone(job, sample_at(job.s, start), scale)
-        return count_losses(job, start, 1, thread)
-    while start < stop:
-        rows = min(job.rows_at_once, stop - start)
-        learn_rows(job, start, share(rows, 4, thread, n), share(rows, 4, thread + 1, n), scale, thread)
-        cmlp_wait_for_team(barrier)
-        if not count_losses(job, start, rows, thread):
+        learn_alone(job, sample_at(job.s, job.start))
+        return count_losses(job)
+    while job.start < stop:
+        job.rows = min(job.rows_at_once, stop - job.start)
+        cmlp_share_work(&job.team, job.n_parts, learn_part, job)
+        if not count_losses(job):
             return False
-        at_once = start + rows == stop and steps_at_once(job.u)
-        if at_once:
-            if job.u.rule == CMLP_RPROP:  # which asks whether the loss rose: thread 0 must have added all of it
-                cmlp_wait_for_team(barrier)
-            steps = steps_of(job, t, weight)
-        sum_gradient(job, rows, start == first, &steps if at_once else NULL, thread, n)
-        cmlp_wait_for_team(barrier)
-        start += rows
+        job.at_once = job.start + job.rows == stop and steps_at_once(job.u)
+        if job.at_once:
+            job.steps = steps_of(job, weight)
+        cmlp_share_work(&job.team, job.n_parts, sum_gradient, job)
+        job.first_rows = False
+        job.start += job.rows
     return True
 
 
-cdef void learn_alone(Job *job, ptrdiff_t c, double scale) noexcept nogil:
+cdef void learn_alone(Job *job, ptrdiff_t c) noexcept nogil:
     """The gradient of one sample, by the kernels for one."""
     cdef cmlp_target to
-    to.values, to.scale, to.clip_delta = job.vectors.gradient, scale, job.u.clip_delta
+    to.values, to.scale, to.clip_delta = job.vectors.gradient, job.mean_scale, job.u.clip_delta
     memset(job.vectors.gradient, 0, job.p.net.n_parameters * job.p.size)
     job.losses[0] = learn(job.p, job.vectors.params, &to, job.s, c, job.w, &job.n_clipped[0])
 
 
-cdef void train_in_batches(void *context, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
+cdef void train_in_batches(Job *job) noexcept nogil:
     """Any optimiser, any batch size: the gradient of a batch, then a step."""
-    cdef Job *job = <Job *> context
-    cdef ptrdiff_t t = 0, start = 0, stop
+    cdef ptrdiff_t start = 0, stop
     cdef double before, weight
     while start < job.s.n:
         stop = min(start + job.u.batch_size, job.s.n)
         weight = batch_weight(job, start, stop)
-        before = job.result.loss if thread == 0 else 0.0
-        if not learn_batch(job, start, stop, t, weight, thread, n, barrier):
+        before, job.start = job.result.loss, start
+        if not learn_batch(job, stop, weight):
             return
-        if thread == 0 and job.u.weighted_mean and weight > 0.0:  # its mean loss, once for each of its samples
+        if job.u.weighted_mean and weight > 0.0:  # its mean loss, once for each of its samples
             job.result.loss = before + (
                 (job.result.loss - before) * job.u.loss_scale + job.penalty) * (stop - start) / weight
         if not steps_at_once(job.u):
-            step(job, t, weight, thread, n, barrier)
-            cmlp_wait_for_team(barrier)
+            step(job, weight)
         if job.u.max_norm != INFINITY:
-            limit_norms(job, thread, n)
-            cmlp_wait_for_team(barrier)
+            cmlp_share_work(&job.team, job.n_parts, limit_norms, job)
         if job.vectors.average != NULL:
-            average_slice(job, t, thread, n)
-        if thread == 0:
-            job.last_loss = job.batch_loss
+            cmlp_share_work(&job.team, job.n_parts, average_part, job)
+        job.last_loss = job.batch_loss
         start = stop
-        t += 1
+        job.t += 1
 
 
-cdef void predict_rows(void *context, int thread, int n, cmlp_barrier *barrier) noexcept nogil:
-    """out (M, n_outputs) = ŷ of the thread's part of the samples."""
+cdef void predict_rows(void *context, ptrdiff_t part, int thread) noexcept nogil:
+    """out (M, n_outputs) = ŷ of some samples."""
     cdef Job *job = <Job *> context
     cdef const Code *p = job.p
-    cdef ptrdiff_t at = share(job.s.n, CMLP_ROWS_AT_ONCE, thread, n)
-    cdef ptrdiff_t stop = share(job.s.n, CMLP_ROWS_AT_ONCE, thread + 1, n)
-    cdef ptrdiff_t row = p.net.n_outputs * p.size, r
-    cdef cmlp_rows rows
-    while at < stop:
-        rows = rows_of(p, job.w, thread * CMLP_ROWS_AT_ONCE, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, stop - at))
-        if rows.n == 1:
-            run_forward(p, job.vectors.params, x_of(p, job.s, at), rows.activations, 0)
-        else:
-            forward_rows(p, job.vectors.params, job.s, at, &rows, NULL)
+    cdef ptrdiff_t at = part * CMLP_ROWS_AT_ONCE, row = p.net.n_outputs * p.size, r, first = thread * CMLP_ROWS_AT_ONCE
+    cdef cmlp_rows rows = rows_of(p, job.w, first, first + min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, job.s.n - at))
+    if rows.n == 1:
+        run_forward(p, job.vectors.params, x_of(p, job.s, at), rows.activations, 0)
+    else:
+        forward_rows(p, job.vectors.params, job.s, at, &rows, NULL)
+    if rows.n > 1 and rows.units_first:
+        p.k.units_first_outputs(&rows, p.net.n_outputs, p.net.output, job.out + at * row)
+    else:
         for r in range(rows.n):
             memcpy(job.out + (at + r) * row, rows.activations + (r * rows.stride + p.net.output) * p.size, row)
-        at += rows.n

@@ -17,6 +17,7 @@ KINDS = ids_of(cmlp_kind_names)
 LAYOUTS = ids_of(cmlp_layout_names)
 INPUT_GRADIENTS = ids_of(cmlp_input_gradient_names)
 PER_SAMPLE_WAYS = ids_of(cmlp_per_sample_names)
+BATCH_WAYS = ids_of(cmlp_batch_way_names)
 
 
 cdef list _layouts = []  # a dtype, the bytes of its defaults, and {name: (first letter of its type, offset)}
@@ -115,7 +116,7 @@ cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X
     cdef const int64_t[::1] labels = keep[1]
     cdef const double[::1] weights = keep[2]
     memset(s, 0, sizeof(Samples))
-    s.X, s.n, s.checked = <const char *> &X[0, 0], X.shape[0], samples.checked
+    s.X, s.n, s.n_rows, s.checked = <const char *> &X[0, 0], X.shape[0], X.shape[0], samples.checked
     expect_rows("samples.X", s.n, X.shape[1], s.n, net.n_inputs)
     if Y is None and labels is None:
         raise ValueError("samples need targets, Y or labels: both are None")
@@ -129,6 +130,14 @@ cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X
         expect("samples.weights", weights.shape[0], s.n)
         s.weights = &weights[0]
     return keep
+
+
+cdef cnp.ndarray vector(object values, int type_number, str name):
+    """The values, if they are a vector that C reads as it is."""
+    if (not isinstance(values, np.ndarray) or not cnp.PyArray_EquivTypenums(cnp.PyArray_TYPE(values), type_number)
+            or cnp.PyArray_NDIM(values) != 1 or not cnp.PyArray_ISCARRAY_RO(values)):
+        raise TypeError(f"{name} must be a contiguous vector of {cnp.PyArray_DescrFromType(type_number)}")
+    return values
 
 
 cdef char *vector_of(object values, floating[::1] params, str name) except? NULL:

@@ -13,7 +13,7 @@ cdef extern from "kernels/kernels.h" nogil:
     enum: CMLP_AS_CHAIN
     enum: CMLP_AHEAD
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
-    const int CMLP_SGD, CMLP_RPROP, CMLP_NO_STEP
+    const int CMLP_SGD, CMLP_RPROP, CMLP_NO_STEP, CMLP_ROWS_FIRST, CMLP_UNITS_FIRST
 
     # of these structs, the fields that the loops use
     ctypedef struct cmlp_op:
@@ -24,7 +24,7 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct cmlp_net:
         ptrdiff_t n_inputs, n_outputs, n_activations, n_parameters, n_deltas, width, x_stride, output
         double loss_parameter
-        int loss, fused, per_sample
+        int loss, fused, per_sample, batches
 
     ctypedef struct cmlp_update:
         ptrdiff_t batch_size
@@ -56,7 +56,7 @@ cdef extern from "kernels/kernels.h" nogil:
         const int64_t *labels
         const int64_t *order
         const double *weights
-        ptrdiff_t n
+        ptrdiff_t n, n_rows
         int checked
 
     ctypedef struct cmlp_rates:
@@ -68,11 +68,17 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t n_clipped, bad
 
     ctypedef struct cmlp_rows:
-        ptrdiff_t n, x_stride, stride, deltas_stride
+        int units_first
+        ptrdiff_t n, first, x_stride, stride, deltas_stride
         char *x
         char *activations
         char *errors
         char *deltas
+
+    ctypedef struct cmlp_targets:
+        const void *const *y
+        const int64_t *labels
+        const double *weights
 
     ctypedef struct cmlp_kernels:
         void (*forward)(const cmlp_op *, const void *, const void *, void *) noexcept nogil
@@ -94,6 +100,10 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t (*batch_errors)(const cmlp_op *, const void *, const cmlp_target *, const cmlp_rows *,
                                   void *) noexcept nogil
         void (*batch_gradient)(const cmlp_op *, void *, const cmlp_rows *, ptrdiff_t, ptrdiff_t, int) noexcept nogil
+        void (*units_first_inputs)(const cmlp_rows *, ptrdiff_t, const void *const *, const void *) noexcept nogil
+        void (*units_first_losses)(const cmlp_net *, const cmlp_rows *, ptrdiff_t, const cmlp_targets *,
+                                   double *) noexcept nogil
+        void (*units_first_outputs)(const cmlp_rows *, ptrdiff_t, ptrdiff_t, void *) noexcept nogil
         void (*prepare_step)(cmlp_step *, ptrdiff_t) noexcept nogil
         void (*step)(const cmlp_step *, const cmlp_vectors *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*clip)(ptrdiff_t, void *, double) noexcept nogil
@@ -102,7 +112,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*add_signs)(ptrdiff_t, void *, const void *, double) noexcept nogil
         void (*limit_norms)(const cmlp_op *, void *, double, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*average)(ptrdiff_t, void *, const void *, double) noexcept nogil
-        void (*drop)(ptrdiff_t, uint64_t, double, void *) noexcept nogil
+        void (*drop)(ptrdiff_t, ptrdiff_t, uint64_t, double, void *) noexcept nogil
         void (*standardize)(ptrdiff_t, const void *, const void *, const void *, void *) noexcept nogil
         int (*learn_scale)(ptrdiff_t, const void *, double *, double *, double *, void *, void *) noexcept nogil
 
@@ -125,6 +135,7 @@ cdef extern from "kernels/tables.h" nogil:
     const cmlp_name *cmlp_layout_names
     const cmlp_name *cmlp_input_gradient_names
     const cmlp_name *cmlp_per_sample_names
+    const cmlp_name *cmlp_batch_way_names
     const cmlp_field *cmlp_op_fields
     const cmlp_field *cmlp_net_fields
     const cmlp_field *cmlp_update_fields
@@ -134,11 +145,12 @@ cdef extern from "kernels/tables.h" nogil:
 
 cdef extern from "kernels/threads.h" nogil:
     enum: CMLP_MOST_THREADS
-    ctypedef struct cmlp_barrier:
+    ctypedef struct cmlp_team:
         pass
-    void cmlp_run_team(int n_threads, void (*work)(void *, int, int, cmlp_barrier *) noexcept nogil,
-                       void *context) noexcept
-    void cmlp_wait_for_team(cmlp_barrier *) noexcept
+    void cmlp_start_team(cmlp_team *, int n_threads) noexcept
+    void cmlp_share_work(cmlp_team *, ptrdiff_t n_parts, void (*work)(void *, ptrdiff_t, int) noexcept nogil,
+                         void *context) noexcept
+    void cmlp_end_team(cmlp_team *) noexcept
 
 cdef extern from "cmlp.h" nogil:
     const char *CMLP_CAPSULE

@@ -273,8 +273,8 @@ cdef class OneRow:
         memset(&job, 0, sizeof(Job))
         job.p, job.s, job.u, job.rates, job.w, job.vectors = (
             &self.code, s, &self.update, &rates, &self.w, self.vectors)
-        job.rows_at_once, job.losses, job.scale, job.result.bad = 1, &loss, 1.0, -1
-        cmlp_run_team(1, train_in_batches, &job)
+        job.n_parts, job.rows_at_once, job.losses, job.scale, job.result.bad = 1, 1, &loss, 1.0, -1
+        train_in_batches(&job)
         return loss
 
     cdef bint ask_for_rates(self) except *:

@@ -71,7 +71,7 @@ cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rat
             break
         result.loss += loss * weight_of(s, c)
         if u.counts_right:
-            count_right(p, s, c, w.activations, &result.correct)
+            count_right(p, s, c, w.activations, 1, &result.correct)
 
 
 cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
@@ -104,7 +104,7 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
                 break
             result.loss += loss * weight_of(s, c)
             if u.counts_right:
-                count_right(p, s, c, w.activations, &result.correct)
+                count_right(p, s, c, w.activations, 1, &result.correct)
             to.scale = -rate_at(rates, start + t)
             for i in range(p.n_ops - 1, 0, -1):
                 result.n_clipped += p.k.backward(&p.ops[i], params, &to, next[t], w.activations, w.errors, w.scratch)

@@ -16,8 +16,10 @@ ctypedef cmlp_rates Rates
 ctypedef cmlp_result Result
 
 
-# Where one call computes: `rows` samples at a time.
+# Where one call computes: `rows` samples at a time. Units first they lie in blocks of `columns` rows: as many as that
+# of activations (n_activations, columns), and so on.
 cdef struct Workspace:
+    ptrdiff_t columns
     char *activations  # (rows, n_activations)
     char *errors  # (rows, n_activations)
     char *x  # (rows, x_stride) own copies of the samples of a batch
@@ -28,8 +30,15 @@ cdef struct Workspace:
     char *gram  # and G
 
 
+# A step, as weights and as biases make it.
+cdef struct Steps:
+    cmlp_step weights, biases
+
+
 # One pass, or one prediction, as all threads of a team see it.
 cdef struct Job:
+    cmlp_team team
+    int n_parts  # of the work that is shared
     const Code *p
     const Samples *s
     const cmlp_update *u
@@ -42,18 +51,38 @@ cdef struct Job:
     double scale  # of the gradient, from clip_norm
     double penalty  # ½ α Σ‖W‖² before the present batch
     double batch_loss  # Σ s_c ℓ_c of the present batch
+    ptrdiff_t start, rows  # of the present batch: so many at this position are at work
+    double mean_scale  # what their ∂ℓ/∂ŷ is multiplied with
+    bint first_rows  # whether they are the batch's first, whose gradient replaces that of the batch before
+    bint at_once  # whether parameters step as soon as their gradient is summed
+    ptrdiff_t t  # the present step of this call,
+    Steps steps  # and how it is made
     char *out  # predictions (M, n_outputs)
     ptrdiff_t n_clipped[CMLP_MOST_THREADS]
     Result result
 
 
+# Units first, rows go to threads by so many: the most elements of a vector.
+cdef enum:
+    MOST_LANES = 16
+
+
+cdef ptrdiff_t whole_vectors(const cmlp_net *net, ptrdiff_t rows) noexcept nogil:
+    """The rows that there must be room for: units first, whole vectors of them, and whole blocks if there are more."""
+    cdef ptrdiff_t granule = MOST_LANES if rows <= CMLP_ROWS_AT_ONCE else CMLP_ROWS_AT_ONCE
+    return (rows + granule - 1) // granule * granule if net.batches == CMLP_UNITS_FIRST else rows
+
+
 cdef ptrdiff_t workspace_elements(const cmlp_net *net, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
+    rows = whole_vectors(net, rows)
     return (rows * (2 * net.n_activations + net.x_stride + net.n_deltas)
             + (2 * n_threads + 3 * CMLP_BLOCK) * net.width + CMLP_BLOCK * CMLP_BLOCK)
 
 
 cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
     cdef Workspace w
+    rows = whole_vectors(&p.net, rows)
+    w.columns = min(rows, <ptrdiff_t> CMLP_ROWS_AT_ONCE)
     w.activations = workspace
     w.errors = w.activations + rows * p.net.n_activations * p.size
     w.x = w.errors + rows * p.net.n_activations * p.size
@@ -65,27 +94,44 @@ cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n
     return w
 
 
-cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdiff_t n) noexcept nogil:
-    """n rows of the workspace from `first` on."""
+cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdiff_t stop) noexcept nogil:
+    """Rows of the workspace from `first` on: up to `stop`, or units first, as many of them as lie in one block."""
     cdef cmlp_rows r
-    r.n, r.x_stride, r.stride, r.deltas_stride = n, p.net.x_stride, p.net.n_activations, p.net.n_deltas
-    r.x = w.x + first * r.x_stride * p.size
-    r.activations = w.activations + first * r.stride * p.size
-    r.errors = w.errors + first * r.stride * p.size
-    r.deltas = w.deltas + first * r.deltas_stride * p.size
+    cdef ptrdiff_t row = first
+    r.units_first = p.net.batches == CMLP_UNITS_FIRST
+    r.x_stride, r.stride, r.deltas_stride = p.net.x_stride, p.net.n_activations, p.net.n_deltas
+    r.n, r.first = stop - first, 0
+    if r.units_first:
+        r.x_stride = r.stride = w.columns
+        r.first = first % w.columns
+        r.n, row = min(r.n, w.columns - r.first), first - r.first
+    r.x = w.x + (row * p.net.x_stride + r.first) * p.size
+    r.activations = w.activations + (row * p.net.n_activations + r.first) * p.size
+    r.errors = w.errors + (row * p.net.n_activations + r.first) * p.size
+    r.deltas = w.deltas + row * p.net.n_deltas * p.size
     return r
 
 
-cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, int thread, int n_threads) noexcept nogil:
-    """Where the part of a thread begins, if n elements are divided in whole granules; thread n_threads: n."""
-    return min(n, ((n + granule - 1) // granule * thread // n_threads) * granule)
+cdef ptrdiff_t row_step(const cmlp_rows *rows) noexcept nogil:
+    """From a value of one row to that of the next, in the activations and errors."""
+    return 1 if rows.units_first else rows.stride
+
+
+cdef ptrdiff_t unit_step(const cmlp_rows *rows) noexcept nogil:
+    """From one value of a row to the next."""
+    return rows.stride if rows.units_first else 1
+
+
+cdef ptrdiff_t share(ptrdiff_t n, ptrdiff_t granule, ptrdiff_t part, int n_parts) noexcept nogil:
+    """Where a part begins, if n elements are divided in whole granules; part n_parts: n."""
+    return min(n, ((n + granule - 1) // granule * part // n_parts) * granule)
 
 
 cdef Samples sample_of(const void *x, const void *y, const int64_t *label) noexcept nogil:
     """One sample; y NULL: its target is the class."""
     cdef Samples s
     memset(&s, 0, sizeof(Samples))
-    s.X, s.Y, s.n = <const char *> x, <const char *> y, 1
+    s.X, s.Y, s.n, s.n_rows = <const char *> x, <const char *> y, 1, 1
     if y == NULL:
         s.labels = label
     return s
@@ -114,11 +160,16 @@ cdef void run_forward(const Code *p, const void *params, const void *x, char *ac
         p.k.forward(&p.ops[i], params, x, activations)
 
 
+cdef ptrdiff_t output_z(const Code *p) noexcept nogil:
+    """Where the net input of the output is; -1: it is x."""
+    cdef const cmlp_op *last = &p.ops[p.n_ops - 1]
+    return last.z if last.kind == CMLP_DENSE else last.source
+
+
 cdef double run_loss(const Code *p, const Samples *s, ptrdiff_t c, const void *x, double weight, char *activations,
                      char *errors) noexcept nogil:
     """ℓ of sample c, and weight · ∂ℓ/∂ŷ (or δ_N of a natural pair) in the error buffer."""
-    cdef const cmlp_op *last = &p.ops[p.n_ops - 1]
-    cdef ptrdiff_t z_at = last.z if last.kind == CMLP_DENSE else last.source
+    cdef ptrdiff_t z_at = output_z(p)
     cdef const void *z = activations + z_at * p.size
     cdef const void *y = NULL
     if z_at < 0:
@@ -129,38 +180,39 @@ cdef double run_loss(const Code *p, const Samples *s, ptrdiff_t c, const void *x
                     errors + p.net.output * p.size)
 
 
-cdef void count_right(const Code *p, const Samples *s, ptrdiff_t c, const char *activations,
+cdef void count_right(const Code *p, const Samples *s, ptrdiff_t c, const char *activations, ptrdiff_t stride,
                       double *correct) noexcept nogil:
-    """correct += s_c if the outputs decide as the target of sample c does."""
-    cdef const char *a = activations + p.net.output * p.size
-    if is_right(p, s, c, <const double *> a) if p.size == sizeof(double) else is_right(p, s, c, <const float *> a):
+    """correct += s_c if the outputs, `stride` apart, decide as the target of sample c does."""
+    cdef const char *a = activations + p.net.output * stride * p.size
+    if (is_right(p, s, c, <const double *> a, stride) if p.size == sizeof(double)
+            else is_right(p, s, c, <const float *> a, stride)):
         correct[0] += weight_of(s, c)
 
 
-cdef bint is_right(const Code *p, const Samples *s, ptrdiff_t c, const floating *a) noexcept nogil:
+cdef bint is_right(const Code *p, const Samples *s, ptrdiff_t c, const floating *a, ptrdiff_t stride) noexcept nogil:
     """Whether the outputs a decide for sample c as its target does; never for a loss of values."""
     cdef ptrdiff_t n = p.net.n_outputs
     cdef const floating *y = (<const floating *> s.Y) + c * n
     if s.labels != NULL:
-        return arg_max(a, n) == s.labels[c]
+        return arg_max(a, n, stride) == s.labels[c]
     if p.net.loss == CMLP_CROSS_ENTROPY:
-        return arg_max(a, n) == arg_max(y, n)
+        return arg_max(a, n, stride) == arg_max(y, n, 1)
     if p.net.loss == CMLP_BINARY_CROSS_ENTROPY:
-        return same_side(a, y, 0.5, n)
-    return p.net.loss == CMLP_HINGE and same_side(a, y, 0.0, n)
+        return same_side(a, stride, y, 0.5, n)
+    return p.net.loss == CMLP_HINGE and same_side(a, stride, y, 0.0, n)
 
 
-cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n) noexcept nogil:
+cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n, ptrdiff_t stride) noexcept nogil:
     cdef ptrdiff_t i, best = 0
     for i in range(1, n):
-        if values[i] > values[best]:
+        if values[i * stride] > values[best * stride]:
             best = i
     return best
 
 
-cdef bint same_side(const floating *a, const floating *y, floating border, ptrdiff_t n) noexcept nogil:
+cdef bint same_side(const floating *a, ptrdiff_t stride, const floating *y, floating border, ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t i
     for i in range(n):
-        if (a[i] > border) != (y[i] > border):
+        if (a[i * stride] > border) != (y[i] > border):
             return False
     return True

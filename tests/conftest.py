@@ -23,3 +23,10 @@ def simd_level(request):
     _core.set_simd_level(request.param)
     yield request.param
     _core.set_simd_level(before)
+
+
+@pytest.fixture(autouse=True)
+def small_work_is_divided_too(monkeypatch):
+    """Let teams of threads take the small networks of the tests."""
+    monkeypatch.setattr("cmlp._engine.threads.LEAST_AT_ONCE", 0)
+    monkeypatch.setattr("cmlp._engine.threads.LEAST_PER_CALL", 0)

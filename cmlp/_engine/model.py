@@ -435,7 +435,8 @@ class Model:
             wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
         threads = min(wanted, -(-len(X) // ROWS_AT_ONCE))
         out = np.empty((len(X), self.n_outputs), self.dtype)
-        self.program.predict(self.parameters, X, out, self.workspace(len(X), threads), threads)
+        workspace = self.workspace(len(X) if threads == 1 else threads * ROWS_AT_ONCE, threads)
+        self.program.predict(self.parameters, X, out, workspace, threads)
         return out
 
     def evaluate(self, samples: Samples) -> Scores:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import first_nonfinite, is_plain
+from cmlp._core import Training, is_plain
 from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
 from cmlp.optimizers import SteppingOptimizer
+from cmlp.schedules import Constant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,22 +69,30 @@ class Run:
 
     def __init__(self, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> None:
         self.model, self.samples, self.update = model, samples, update
-        batch_size = int(update["batch_size"])
-        self.batch_size = batch_size
-        self._threads = Crossover(n_threads, batch_size)
+        self.batch_size, plain = int(update["batch_size"]), is_plain(update)
+        self._threads = Crossover(n_threads, self.batch_size, model.parameters.size)
         averaging = model.optimizer.averaging
+        self._swa = averaging if isinstance(averaging, SWA) else None
         self._buffers = Buffers(
-            workspace=model.workspace(batch_size, self._threads.most),
-            gradient=None if is_plain(update) else model.new_vector(),
+            workspace=model.workspace(self.batch_size, self._threads.most),
+            gradient=None if plain else model.new_vector(),
             average=model.parameters if isinstance(averaging, EMA) else None,
             slots={name: model.slots[name] for name in model.optimizer.state_names},
             last_loss=np.zeros(1),
         )
-        # a chunk holds whole batches; a sample costs about 1 ns per parameter and 100 ns besides
-        self._chunk = max(1, int(CHUNK_NANOSECONDS / (model.parameters.size + 100)) // batch_size) * batch_size
+        # a sample costs about 1 ns per parameter and 100 ns besides; in batches it is much less, and is measured
+        self._chunk = self._visits_in(model.parameters.size + 100)
+        self._measures = not plain
+        self._constant: tuple[Any, NDArray[np.float64]] = None, np.zeros(1)  # an optimiser and its constant rate
+        self._training: Training | None = None
+        self._learnt_from: Samples | None = None
         self._snapshot: Snapshot | None = None
-        if update["dropout"]:
+        if model.drops_out:
             update["seed"] = model.draw_dropout_seed()
+
+    def _visits_in(self, nanoseconds: float) -> int:
+        """Return how many visits a chunk has if one takes so long: whole batches."""
+        return max(1, int(CHUNK_NANOSECONDS / nanoseconds) // self.batch_size) * self.batch_size
 
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
@@ -93,71 +102,90 @@ class Run:
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
             at = self._learn_part(part, visits, deadline, result)
-            if at is not None:
+            if at >= 0:
                 result.bad = done + at if order is None else int(order[done + at])
-            if result.bad is not None or result.out_of_time:
+            if at >= 0 or result.out_of_time:
                 break
             done += len(part)
         return result
 
     def _learn_part(
         self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass
-    ) -> int | None:
-        """Learn from samples in memory, chunk by chunk; return at which visit the loss was not finite."""
-        model, batch, memory = self.model, self.batch_size, self.model.memory
-        if not isinstance(model.optimizer, SteppingOptimizer):
-            raise TypeError(f"{type(model.optimizer).__name__} takes all samples and searches: use fit")
+    ) -> int:
+        """Learn from samples in memory, chunk by chunk; return at which visit the loss was not finite, or -1."""
+        training, batch = self._training_on(samples), self.batch_size
         n_visits = len(samples) if order is None else len(order)
-        schedule = model.optimizer.schedule
-        rates, scale = schedule.rates(model.n_steps, -(-n_visits // batch), model.n_epochs), schedule.scale(memory)
-        rates = rates if scale == 1.0 else rates * scale
-        for start in range(0, n_visits, self._chunk):
-            stop = min(start + self._chunk, n_visits)
-            part = samples if stop - start == n_visits or order is not None else samples.rows(slice(start, stop))
-            visits = None if order is None else order[start:stop]
+        rates = self._rates(-(-n_visits // batch))
+        stop, bad, first = 0, -1, 0
+        while stop < n_visits and bad < 0:
+            start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
-            loss, correct, clipped, bad = self._call(
-                part, visits, rates if len(rates) == 1 else rates[first:last], last - first
-            )
-            result.loss_sum += loss
-            result.correct += correct
-            result.weight += part.total_weight(visits)
-            result.clipped += clipped
-            result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
-            if bad >= 0:
-                return start + bad
+            bad = self._call(training, order, (start, stop), rates if len(rates) == 1 else rates[first:last], last - first)
             if time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break
-        return None
+        result.loss_sum += training.loss
+        result.correct += training.correct
+        result.clipped += training.n_clipped
+        result.weight += samples.total_weight(order, stop)
+        result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
+        return bad
+
+    def _training_on(self, samples: Samples) -> Training:
+        """Return the core's view of the samples in memory."""
+        training = self._training
+        if training is None or self._learnt_from is not samples:
+            model = self.model
+            training = Training(model.program, model.trained, self._buffers, samples, self.update)
+            self._training, self._learnt_from = training, samples
+        return training
+
+    def _rates(self, n_steps: int) -> NDArray[np.float64]:
+        """Return the learning rates of the next steps, or a single one."""
+        model, optimizer = self.model, self.model.optimizer
+        if optimizer is self._constant[0]:
+            return self._constant[1]
+        if not isinstance(optimizer, SteppingOptimizer):
+            raise TypeError(f"{type(optimizer).__name__} takes all samples and searches: use fit")
+        schedule = optimizer.schedule
+        rates, scale = schedule.rates(model.n_steps, n_steps, model.n_epochs), schedule.scale(model.memory)
+        if type(schedule) is Constant:
+            self._constant = optimizer, rates
+        return rates if scale == 1.0 else rates * scale
 
     def _call(
-        self, samples: Samples, visits: NDArray[np.int64] | None, rates: NDArray[np.float64], n_steps: int
-    ) -> tuple[float, float, int, int]:
+        self,
+        training: Training,
+        order: NDArray[np.int64] | None,
+        visits: tuple[int, int],
+        rates: NDArray[np.float64],
+        n_steps: int,
+    ) -> int:
         """Call the core for one chunk."""
-        model, buffers, averaging = self.model, self._buffers, self.model.optimizer.averaging
-        buffers.last_loss[0] = model.memory.get("last_loss", 0.0)
+        model, last_loss, (start, stop) = self.model, self._buffers.last_loss, visits
+        if model.memory:
+            last_loss[0] = model.memory.get("last_loss", 0.0)
         first_step = model.n_steps
-        model.n_steps += n_steps  # before the call: Ctrl-C during it is raised right after it
-        n_threads, began = self._threads.next(), time.perf_counter()
+        model.n_steps = first_step + n_steps  # before the call: Ctrl-C during it is raised right after it
+        n_threads, began = self._threads.next(stop - start), time.perf_counter()
         try:
-            found = model.program.train(
-                model.trained, buffers, samples, visits, self.update, rates, first_step, n_threads
-            )
+            bad = training.learn(order, start, stop, rates, first_step, n_threads, self.samples.checked)
         finally:
-            if isinstance(averaging, SWA) and model.n_epochs <= averaging.start:  # there is no average yet
+            if self._swa is not None and model.n_epochs <= self._swa.start:  # there is no average yet
                 model.parameters[...] = model.trained
-        n_visits = len(samples) if visits is None else len(visits)
-        self._threads.took(n_threads, (time.perf_counter() - began) / n_visits)
+        if self._measures:
+            seconds = time.perf_counter() - began
+            self._threads.took(n_threads, stop - start, seconds)
+            self._chunk = self._visits_in(1e9 * seconds / (stop - start))
         if "last_loss" in model.memory:
-            model.memory["last_loss"] = buffers.last_loss.item()
-        return found
+            model.memory["last_loss"] = last_loss.item()
+        return bad
 
     def average_epoch(self) -> None:
         """Count the weights at the end of this epoch in, if the mean over the epochs is asked for."""
-        model, averaging = self.model, self.model.optimizer.averaging
-        if isinstance(averaging, SWA) and model.n_epochs > averaging.start:
-            m = model.n_epochs - averaging.start + 1
+        model = self.model
+        if self._swa is not None and model.n_epochs > self._swa.start:
+            m = model.n_epochs - self._swa.start + 1
             model.parameters += (model.trained - model.parameters) / m
 
     def learn_scale(self) -> None:
@@ -187,7 +215,7 @@ class Run:
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
         model, row = self.model, result.bad
-        if row is None and first_nonfinite(self.model.trained) < 0:
+        if row is None and (self._training is None or self._training.finite()):
             return None
         for k, arrays in enumerate(zip(*model.views(self.model.trained), strict=True)):
             if not all(array is None or np.isfinite(array).all() for array in arrays):

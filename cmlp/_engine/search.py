@@ -65,7 +65,7 @@ class Objective:
     ) -> None:
         self.model, self.samples, self._update, self._rows = model, samples, update, rows
         self._scale, self._decay, self._gradient_scale, self._constant = scale, decay, gradient_scale, constant
-        self._threads = Crossover(n_threads, int(update["batch_size"]))
+        self._threads = Crossover(n_threads, int(update["batch_size"]), model.parameters.size)
         workspace = model.workspace(int(update["batch_size"]), self._threads.most)
         self._buffers = Buffers(workspace, model.new_vector(), None, {}, np.zeros(1))
         mask = model.new_vector()
@@ -89,11 +89,11 @@ class Objective:
         assert gradient is not None
         self.data_loss, self.bad, total = 0.0, None, None
         for part, _ in self.samples.parts():
-            n_threads, began = self._threads.next(), time.perf_counter()
+            n_threads, began = self._threads.next(len(part)), time.perf_counter()
             loss, _, _, bad = self.model.program.train(
                 w, self._buffers, part, None, self._update, np.zeros(1), 0, n_threads
             )
-            self._threads.took(n_threads, (time.perf_counter() - began) / len(part))
+            self._threads.took(n_threads, len(part), time.perf_counter() - began)
             if bad >= 0:
                 self.bad = done + bad if self._rows is None else int(self._rows[done + bad])
                 return math.inf, gradient

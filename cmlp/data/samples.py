@@ -73,11 +73,11 @@ class Samples:
             rows = slice(start, start + step)
             yield self.rows(rows if order is None else order[rows]).dense(), None
 
-    def total_weight(self, visits: NDArray[np.int64] | None = None) -> float:
-        """Return Σ s_c over the samples, or over those visited."""
+    def total_weight(self, visits: NDArray[np.int64] | None = None, n: int | None = None) -> float:
+        """Return Σ s_c over the samples, or over those visited: the first n of them."""
         if self.weights is None:
-            return len(self) if visits is None else len(visits)
-        return float((self.weights if visits is None else self.weights[visits]).sum())
+            return (len(self) if visits is None else len(visits)) if n is None else n
+        return float((self.weights if visits is None else self.weights[visits])[:n].sum())
 
 
 def as_rows(X: Any) -> Any:

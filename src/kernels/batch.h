@@ -1,76 +1,114 @@
 /* Operations on a batch of rows at once, by register-blocked matrix products. A value of the batch is a matrix: row r
  * of it lies `stride` elements behind row r - 1. */
 
-/* C (4 or 1 rows, R vectors of columns) = start + A B over k: the tile of C stays in registers. Element (m, p) of A is
- * a[m * a_row + p * a_k], row p of B starts at b + p * b_k. `valid` columns are read of B and written to C. */
-INLINE void NAME(product_tile)(ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_k, const REAL *b, ptrdiff_t b_k,
-                               const REAL *bias, REAL *c, ptrdiff_t c_row, ptrdiff_t valid, int accumulate, const int M,
-                               const int R, const int partial) {
-    VEC sum[4][2];
-#pragma GCC unroll 8
+/* Rows of C that a tile has at most: with two vectors of columns, its sums, two vectors of B and an element of A fit the
+ * registers. */
+#if N_REGISTERS == 32
+#define TALL 8
+#elif VECTOR_BYTES == 32
+#define TALL 6
+#else
+#define TALL 4
+#endif
+
+/* What is multiplied: C (m, n) = or += bias + A (m, k) B (k, n). Element (i, p) of A is a[i * a_row + p * a_k]; rows of B
+ * and of C lie b_row and c_row apart. The bias of C's element (i, j) is bias[i * bias_row + j], or with bias_row = 1
+ * bias[i]; NULL: 0. Whole vectors of B and C are read, whole or in part they are written. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    const REAL *a;
+    ptrdiff_t a_row, a_k;
+    const REAL *b;
+    ptrdiff_t b_row;
+    REAL *c;
+    ptrdiff_t c_row;
+    const REAL *bias;
+    int bias_row, accumulate;
+} NAME(factors);
+
+/* The M x (R vectors, `wide` columns of which count) tile of C that stays in registers; a, b, c: those of the tile. */
+INLINE void NAME(product_tile)(const NAME(factors) * f, ptrdiff_t wide, const int M, const int R) {
+    const REAL *a = f->a, *b = f->b;
+    const ptrdiff_t a_row = f->a_row, a_k = f->a_k, b_row = f->b_row;
+    VEC sum[TALL][4];
+#pragma GCC unroll 32
     for (int t = 0; t < M * R; t++) {
-        VEC start = bias ? NAME(load)(bias + t % R * LANES) : (VEC){0};
-        sum[t / R][t % R] = accumulate ? start + NAME(load)(c + t / R * c_row + t % R * LANES) : start;
+        VEC start = {0};
+        if (f->bias) start = f->bias_row ? NAME(broadcast)(f->bias[t / R]) : NAME(load)(f->bias + t % R * LANES);
+        sum[t / R][t % R] = f->accumulate ? start + NAME(load)(f->c + t / R * f->c_row + t % R * LANES) : start;
     }
-    for (ptrdiff_t p = 0; p < k; p++, a += a_k, b += b_k) {
-        VEC b_p[2];
-#pragma GCC unroll 2
-        for (int r = 0; r < R; r++) b_p[r] = partial ? NAME(load_first)(b, valid) : NAME(load)(b + r * LANES);
-#pragma GCC unroll 8
+    for (ptrdiff_t p = 0; p < f->k; p++, a += a_k, b += b_row) {
+        VEC b_p[4];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) b_p[r] = NAME(load)(b + r * LANES);
+#pragma GCC unroll 32
         for (int t = 0; t < M * R; t++) sum[t / R][t % R] += a[t / R * a_row] * b_p[t % R];
     }
-#pragma GCC unroll 8
-    for (int t = 0; t < M * R; t++) {
-        REAL *c_t = c + t / R * c_row + t % R * LANES;
-        if (partial)
-            NAME(store_first)(c_t, sum[t / R][t % R], valid);
-        else
-            NAME(store)(c_t, sum[t / R][t % R]);
+#pragma GCC unroll 32
+    for (int t = 0; t < M * R; t++)
+        NAME(store_first)(f->c + t / R * f->c_row + t % R * LANES, sum[t / R][t % R], wide - t % R * LANES);
+}
+
+/* C's columns of a tile's width, from top to bottom. */
+static void NAME(product_panel)(NAME(factors) f, ptrdiff_t wide) {
+    const int R = wide > 2 * LANES ? 4 : wide > LANES ? 2 : 1;
+    for (ptrdiff_t high; f.m > 0; f.m -= high) {
+        high = f.m >= TALL ? TALL : f.m >= 4 ? 4 : f.m >= 2 ? 2 : 1;
+        if (R == 4) high = f.m;
+#define TILE(M, R)                                   \
+    case (M) * 8 + (R):                              \
+        NAME(product_tile)(&f, wide, M, R); \
+        break;
+        switch (high * 8 + R) {
+            TILE(TALL, 2)
+            TILE(TALL, 1)
+#if TALL > 4
+            TILE(4, 2)
+            TILE(4, 1)
+#endif
+            TILE(3, 4)
+            TILE(2, 4)
+            TILE(2, 2)
+            TILE(2, 1)
+            TILE(1, 4)
+            TILE(1, 2)
+            TILE(1, 1)
+        }
+#undef TILE
+        f.a += high * f.a_row;
+        f.c += high * f.c_row;
+        if (f.bias) f.bias += high * f.bias_row;
     }
 }
 
-/* C (m, n) = or += bias + A (m, k) B (k, n), vectors along the columns of B and C. Two vectors of columns and PACKED rows
- * of B at a time are copied together first: at a row length of a power of two they would all compete for a few places in
- * the caches. */
-static void NAME(product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                          const REAL *b, ptrdiff_t b_k, const REAL *bias, REAL *c, ptrdiff_t c_row, int accumulate) {
+/* Few rows of C take four vectors of columns at a time, for as many sums as hide the latency; otherwise two. Where more
+ * rows share them, they and PACKED rows of B are copied together first: at a row length of a power of two they would all
+ * compete for a few places in the caches. */
+static void NAME(product)(NAME(factors) whole) {
     enum { PACKED = 256 };
     VEC pack[2 * PACKED];
-    for (ptrdiff_t j = 0, wide; j < n; j += wide) {
-        wide = n - j >= 2 * LANES ? 2 * LANES : n - j >= LANES ? LANES : n - j;
-        for (ptrdiff_t first = 0, deep; first < k; first += deep) {
-            deep = k - first < PACKED ? k - first : PACKED;
-            const REAL *b_j = b + first * b_k + j, *bias_j = bias && !first ? bias + j : NULL;
-            ptrdiff_t b_step = b_k;
-            const int add = accumulate || first;
-            if (wide == 2 * LANES && m >= 16) {
-                for (ptrdiff_t p = 0; p < deep; p++) {
-                    pack[2 * p] = NAME(load)(b_j + p * b_k);
-                    pack[2 * p + 1] = NAME(load)(b_j + p * b_k + LANES);
+    const ptrdiff_t most = whole.m < 4 ? 4 * LANES : 2 * LANES;
+    for (ptrdiff_t j = 0, wide; j < whole.n; j += wide) {
+        wide = whole.n - j < most ? whole.n - j : most;
+        if (wide > 2 * LANES && wide < most) wide = 2 * LANES;
+        NAME(factors) f = whole;
+        f.c += j;
+        for (ptrdiff_t first = 0; first < whole.k; first += f.k) {
+            f.k = whole.k - first < PACKED ? whole.k - first : PACKED;
+            f.a = whole.a + first * f.a_k;
+            f.b = whole.b + first * whole.b_row + j;
+            f.b_row = whole.b_row;
+            f.bias = !whole.bias || first ? NULL : whole.bias + (whole.bias_row ? 0 : j);
+            f.accumulate = whole.accumulate || first;
+            if (wide == 2 * LANES && whole.m >= 16 && whole.k >= 64) {
+                for (ptrdiff_t p = 0; p < f.k; p++) {
+                    pack[2 * p] = NAME(load)(f.b + p * f.b_row);
+                    pack[2 * p + 1] = NAME(load)(f.b + p * f.b_row + LANES);
                 }
-                b_j = (const REAL *)pack;
-                b_step = 2 * LANES;
+                f.b = (const REAL *)pack;
+                f.b_row = 2 * LANES;
             }
-            for (ptrdiff_t i = 0, high; i < m; i += high) {
-                const REAL *a_i = a + i * a_row + first * a_k;
-                REAL *c_ij = c + i * c_row + j;
-                high = m - i >= 4 ? 4 : 1;
-#define TILE(M, R, partial) \
-    NAME(product_tile)(deep, a_i, a_row, a_k, b_j, b_step, bias_j, c_ij, c_row, wide, add, M, R, partial)
-                if (wide == 2 * LANES && high == 4)
-                    TILE(4, 2, 0);
-                else if (wide == 2 * LANES)
-                    TILE(1, 2, 0);
-                else if (wide == LANES && high == 4)
-                    TILE(4, 1, 0);
-                else if (wide == LANES)
-                    TILE(1, 1, 0);
-                else if (high == 4)
-                    TILE(4, 1, 1);
-                else
-                    TILE(1, 1, 1);
-#undef TILE
-            }
+            NAME(product_panel)(f, wide);
         }
     }
 }
@@ -136,7 +174,7 @@ static void NAME(dots)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptr
 }
 
 /* Z = A W + b, then f row by row. */
-static void NAME(batch_forward)(const cmlp_op *op, const void *params, const cmlp_rows *r) {
+static void NAME(rows_first_forward)(const cmlp_op *op, const void *params, const cmlp_rows *r) {
     REAL *buffer = (REAL *)r->activations, *z = buffer + op->z, *out = buffer + op->out;
     const REAL *x = (const REAL *)r->x, *in = op->source < 0 ? x : buffer + op->source;
     const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride;
@@ -147,7 +185,9 @@ static void NAME(batch_forward)(const cmlp_op *op, const void *params, const cml
     const REAL *W = (const REAL *)params + op->weights;
     const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
     if (op->layout == CMLP_ROWS)
-        NAME(product)(r->n, op->n_out, op->n_in, in, in_stride, 1, W, op->ld, b, z, r->stride, op->accumulate);
+        NAME(product)((NAME(factors)){
+            .m = r->n, .n = op->n_out, .k = op->n_in, .a = in, .a_row = in_stride, .a_k = 1, .b = W, .b_row = op->ld,
+            .c = z, .c_row = r->stride, .bias = b, .accumulate = op->accumulate});
     else
         NAME(dots)(r->n, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, r->stride, op->accumulate);
     if (op->activation == CMLP_IDENTITY && op->z == op->out) return;
@@ -157,8 +197,8 @@ static void NAME(batch_forward)(const cmlp_op *op, const void *params, const cml
 
 /* δ of every row and ∂ℓ/∂in; scale · δ̃, padded with zeros, into the deltas. scratch: two padded vectors as wide as the
  * widest layer. Returns how many elements of δ were clipped. */
-static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, const cmlp_target *to, const cmlp_rows *r,
-                                    void *scratch) {
+static ptrdiff_t NAME(rows_first_errors)(const cmlp_op *op, const void *params, const cmlp_target *to,
+                                         const cmlp_rows *r, void *scratch) {
     const REAL *a = (const REAL *)r->activations;
     REAL *error = (REAL *)r->errors, *d = error + op->z, *u = (REAL *)r->deltas + op->delta;
     ptrdiff_t count = 0;
@@ -179,29 +219,38 @@ static ptrdiff_t NAME(batch_errors)(const cmlp_op *op, const void *params, const
         if (op->layout == CMLP_ROWS)
             NAME(dots)(r->n, op->n_in, op->n_out, d, r->stride, W, op->ld, NULL, da, r->stride, add);
         else
-            NAME(product)(r->n, op->n_in, op->n_out, d, r->stride, 1, W, op->ld, NULL, da, r->stride, add);
+            NAME(product)((NAME(factors)){
+                .m = r->n, .n = op->n_in, .k = op->n_out, .a = d, .a_row = r->stride, .a_k = 1, .b = W,
+                .b_row = op->ld, .c = da, .c_row = r->stride, .accumulate = add});
     }
     return count;
 }
 
+/* g (width,) = or += the sum of the rows of deltas, in their order. */
+static void NAME(sum_rows)(ptrdiff_t n, ptrdiff_t width, const REAL *d, ptrdiff_t d_row, REAL *g, int accumulate) {
+    for (ptrdiff_t j = 0; j < width; j += LANES) {
+        VEC sum = accumulate ? NAME(load)(g + j) : (VEC){0};
+        for (ptrdiff_t i = 0; i < n; i++) sum += NAME(load)(d + i * d_row + j);
+        NAME(store)(g + j, sum);
+    }
+}
+
 /* Inputs from..to-1 of a layer: gradient = or += inᵀ · deltas, summed in the order of the rows; with input 0, the biases
  * too. */
-static void NAME(batch_gradient)(const cmlp_op *op, void *gradient, const cmlp_rows *r, ptrdiff_t from, ptrdiff_t to,
-                                 int accumulate) {
-    const REAL *in = op->source < 0 ? (const REAL *)r->x : (const REAL *)r->activations + op->source;
+static void NAME(rows_first_gradient)(const cmlp_op *op, void *gradient, const cmlp_rows *r, ptrdiff_t from,
+                                      ptrdiff_t to, int accumulate) {
+    const REAL *in = (op->source < 0 ? (const REAL *)r->x : (const REAL *)r->activations + op->source) + from;
     const REAL *d = (const REAL *)r->deltas + op->delta;
     const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride, width = PADDED(op->n_out);
     REAL *G = (REAL *)gradient + op->weights;
     if (op->layout == CMLP_ROWS)
-        NAME(product)(to - from, width, r->n, in + from, 1, in_stride, d, r->deltas_stride, NULL, G + from * op->ld,
-                      op->ld, accumulate);
+        NAME(product)((NAME(factors)){
+            .m = to - from, .n = width, .k = r->n, .a = in, .a_row = 1, .a_k = in_stride, .b = d,
+            .b_row = r->deltas_stride, .c = G + from * op->ld, .c_row = op->ld, .accumulate = accumulate});
     else
-        NAME(product)(op->n_out, to - from, r->n, d, 1, r->deltas_stride, in + from, in_stride, NULL, G + from, op->ld,
-                      accumulate);
-    if (op->biases < 0 || from > 0) return;
-    REAL *g = (REAL *)gradient + op->biases;
-    if (!accumulate) memset(g, 0, (size_t)width * sizeof(REAL));
-    for (ptrdiff_t i = 0; i < r->n; i++)
-        for (ptrdiff_t j = 0; j < width; j += LANES)
-            NAME(store)(g + j, NAME(load)(g + j) + NAME(load)(d + i * r->deltas_stride + j));
+        NAME(product)((NAME(factors)){
+            .m = op->n_out, .n = to - from, .k = r->n, .a = d, .a_row = 1, .a_k = r->deltas_stride, .b = in,
+            .b_row = in_stride, .c = G + from, .c_row = op->ld, .accumulate = accumulate});
+    if (op->biases >= 0 && from == 0)
+        NAME(sum_rows)(r->n, width, d, r->deltas_stride, (REAL *)gradient + op->biases, accumulate);
 }

@@ -25,6 +25,7 @@
 #include "losses.h"
 #include "block.h"
 #include "batch.h"
+#include "units_first.h"
 #include "step.h"
 #include "flat.h"
 #include "chain.h"
@@ -43,6 +44,8 @@ static const cmlp_kernels NAME(kernels) = {CMLP_KERNELS(CMLP_KERNEL)};
 #undef IVEC
 #undef UVEC
 #undef VEC16
+#undef N_REGISTERS
+#undef TALL
 #undef LANES
 #undef INLINE
 #undef SUFFIX

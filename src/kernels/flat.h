@@ -59,16 +59,17 @@ static void NAME(average)(ptrdiff_t n, void *average, const void *weights, doubl
 }
 
 /* values_i ← values_i m_i / (1 - rate), where m_i is 0 with probability `rate`, else 1: the (i/2)-th output of
- * SplitMix64 started from `key` decides about elements i and i + 1 (i even), its lower half about the first. */
-static void NAME(drop)(ptrdiff_t n, uint64_t key, double rate, void *values) {
+ * SplitMix64 started from `key` decides about elements i and i + 1 (i even), its lower half about the first. The elements
+ * lie `stride` apart. */
+static void NAME(drop)(ptrdiff_t n, ptrdiff_t stride, uint64_t key, double rate, void *values) {
     const uint64_t threshold = (uint64_t)(rate * 0x1p32);
     const REAL scale = (REAL)(1 / (1 - rate));
     REAL *v = values;
-    for (ptrdiff_t i = 0; i < n; i += 2) {
+    for (ptrdiff_t i = 0; i < n; i += 2, v += 2 * stride) {
         key += CMLP_GOLDEN_GAMMA;
         const uint64_t bits = cmlp_mix(key);
-        v[i] = (uint32_t)bits >= threshold ? scale * v[i] : 0; /* no NaN survives: a dropped element has no influence */
-        if (i + 1 < n) v[i + 1] = bits >> 32 >= threshold ? scale * v[i + 1] : 0;
+        v[0] = (uint32_t)bits >= threshold ? scale * v[0] : 0; /* no NaN survives: a dropped element has no influence */
+        if (i + 1 < n) v[stride] = bits >> 32 >= threshold ? scale * v[stride] : 0;
     }
 }
 

@@ -69,6 +69,12 @@
     X(AS_CHAIN, as_chain)         /* chain.h: narrow layers */                                  \
     X(AHEAD, ahead)               /* ahead.h: few hidden units and one output */
 
+/* How the values of a batch lie, and so along what the vectors run: a row's units (batch.h), or a unit's rows
+ * (units_first.h). */
+#define CMLP_BATCH_WAYS(X)    \
+    X(ROWS_FIRST, rows_first) \
+    X(UNITS_FIRST, units_first)
+
 #define CMLP_ID(ID, name) CMLP_##ID,
 enum { CMLP_ACTIVATIONS(CMLP_ID) };
 enum { CMLP_LOSSES(CMLP_ID) };
@@ -78,5 +84,6 @@ enum { CMLP_KINDS(CMLP_ID) };
 enum { CMLP_LAYOUTS(CMLP_ID) };
 enum { CMLP_INPUT_GRADIENTS(CMLP_ID) };
 enum { CMLP_PER_SAMPLE_WAYS(CMLP_ID) };
+enum { CMLP_BATCH_WAYS(CMLP_ID) };
 
 #endif

@@ -67,7 +67,7 @@ typedef struct {
     const char *X, *Y;
     const int64_t *labels, *order;
     const double *weights;
-    ptrdiff_t n;
+    ptrdiff_t n, n_rows; /* visits; rows of X */
     int checked; /* else plain per-sample SGD looks for NaN and infinities in x before it learns from it */
 } cmlp_samples;
 
@@ -84,12 +84,22 @@ typedef struct {
     ptrdiff_t n_clipped, bad;
 } cmlp_result;
 
-/* Rows of a batch on their way through the network, n of them: row r of x, of the activations (and errors) and of the
- * deltas starts r times their stride, in elements, behind row 0. x is an own copy, padded like the rest. */
+/* Rows of a batch on their way through the network: n of them, from the `first` of those at work on. Rows first: value u
+ * of row r lies r · stride + u elements behind value 0 of row 0 in the activations and errors; x and the deltas have
+ * strides of their own, and x is the samples themselves or an own copy. Units first (units_first.h): it lies
+ * u · stride + r behind, also in x; the deltas are those of all rows at work, operation by operation. */
 typedef struct {
-    ptrdiff_t n, x_stride, stride, deltas_stride;
+    int units_first;
+    ptrdiff_t n, first, x_stride, stride, deltas_stride;
     char *x, *activations, *errors, *deltas;
 } cmlp_rows;
+
+/* The targets of such rows, row by row: where each lies, or (y NULL) its class, and s_c. */
+typedef struct {
+    const void *const *y;
+    const int64_t *labels;
+    const double *weights;
+} cmlp_targets;
 
 /* The kernels, X(type, name, parameters); the files named say what each does. Numbers behind `void *` are float or
  * double, as the table's dtype says. None allocates, and none reads outside x (n_in,) and y (n_out,); the own buffers
@@ -128,6 +138,10 @@ typedef struct {
       (const cmlp_op *op, const void *params, const cmlp_target *to, const cmlp_rows *rows, void *scratch))          \
     X(void, batch_gradient,                                                                                          \
       (const cmlp_op *op, void *gradient, const cmlp_rows *rows, ptrdiff_t from, ptrdiff_t to, int accumulate))      \
+    X(void, units_first_inputs, (const cmlp_rows *rows, ptrdiff_t n_inputs, const void *const *x, const void *end))  \
+    X(void, units_first_losses,                                                                                      \
+      (const cmlp_net *net, const cmlp_rows *rows, ptrdiff_t z, const cmlp_targets *targets, double *losses))        \
+    X(void, units_first_outputs, (const cmlp_rows *rows, ptrdiff_t n_outputs, ptrdiff_t output, void *out))          \
     /* step.h: step t of all (from 0), as the rule has it, and what it does to n parameters from `at` on */          \
     X(void, prepare_step, (cmlp_step * s, ptrdiff_t t))                                                              \
     X(void, step, (const cmlp_step *s, const cmlp_vectors *v, ptrdiff_t at, ptrdiff_t n))                            \
@@ -138,7 +152,7 @@ typedef struct {
     X(void, add_signs, (ptrdiff_t n, void *gradient, const void *weights, double scale))                             \
     X(void, limit_norms, (const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to))              \
     X(void, average, (ptrdiff_t n, void *average, const void *weights, double decay))                                \
-    X(void, drop, (ptrdiff_t n, uint64_t key, double rate, void *values))                                            \
+    X(void, drop, (ptrdiff_t n, ptrdiff_t stride, uint64_t key, double rate, void *values))                                    \
     X(void, standardize, (ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out))               \
     X(int, learn_scale,                                                                                              \
       (ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift, void *scale))

@@ -1,9 +1,7 @@
-/* The losses. Each returns ℓ of one sample and writes weight · ∂ℓ/∂ŷ to error (n,), or weight · δ if it and the output
- * activation are a natural pair (net->fused). z, a: net input and activation of the output; y (n,): the targets, or NULL
- * for the class `label`. */
-#define LOSS(name)                                                                                            \
-    static double NAME(name)(const cmlp_net *net, const REAL *z, const REAL *a, const REAL *y, int64_t label, \
-                             double weight, REAL *error)
+/* The losses. One is a sum over the outputs but for cross-entropy of a softmax: NAME(huber)(net, z, a, y, slope) is
+ * output i's term of ℓ, given its net input, its activation ŷ_i and its target, and *slope becomes ∂ℓ/∂ŷ_i, or δ_i if
+ * the loss and the output activation are a natural pair (net->fused). */
+#define TERM(name) INLINE double NAME(name)(const cmlp_net *net, REAL z, REAL a, REAL y, REAL *slope)
 
 /* ŷ moved into the closed domain of the logarithm, by one eps at most: [eps, 1 - eps], or [eps, inf) with
  * upper = inf. Outside [0, upper] the loss is not defined: NaN. */
@@ -13,144 +11,126 @@ INLINE REAL NAME(into_domain)(REAL a, REAL upper) {
     return a < eps ? eps : a > upper - eps ? upper - eps : a;
 }
 
-/* ℓ = -Σ y_i log ŷ_i; y NULL: y is one-hot at `label`. Smoothing ε takes (1 - ε) y_i + ε/n for y_i. With softmax,
- * δ = ŷ Σy - y, where Σy = 1 but for rounding, and log ŷ_i comes from the logits where ŷ_i is too small:
- * log ŷ_i = z_i - m - log Σ e^{z_j - m}. */
-LOSS(cross_entropy) {
+/* Label smoothing ε takes (1 - ε) y_i + ε/n for y_i. */
+INLINE REAL NAME(smoothed)(const cmlp_net *net, REAL y) {
     const double smoothing = net->loss_parameter;
-    const ptrdiff_t n = net->n_outputs;
-    const REAL kept = (REAL)(1 - smoothing), spread = (REAL)(smoothing / (double)n);
-    double loss = 0, log_sum = NAN;
-    REAL total = y ? 0 : 1;
-    for (ptrdiff_t i = 0; y && i < n; i++) total += y[i];
-    if (y) total = kept * total + (REAL)smoothing;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const REAL y_i = kept * (y ? y[i] : (REAL)(i == label)) + spread;
-        if (net->fused) {
-            error[i] = (REAL)weight * (a[i] * total - y_i);
-            if (y_i == 0) continue;
-            if (a[i] > (REAL)1e-6) {
-                loss -= (double)y_i * log((double)a[i]);
-                continue;
-            }
-            if (log_sum != log_sum) {
-                double max = z[0], sum = 0;
-                for (ptrdiff_t j = 1; j < n; j++) max = z[j] > max ? (double)z[j] : max;
-                for (ptrdiff_t j = 0; j < n; j++) sum += exp((double)z[j] - max);
-                log_sum = max + log(sum);
-            }
-            loss -= (double)y_i * ((double)z[i] - log_sum);
-        } else if (y_i == 0) {
-            error[i] = 0;
-        } else {
-            const REAL a_i = NAME(into_domain)(a[i], INFINITY);
-            error[i] = (REAL)weight * (-y_i / a_i);
-            loss -= (double)y_i * log((double)a_i);
-        }
-    }
-    return loss;
+    return (REAL)(1 - smoothing) * y + (REAL)(smoothing / (double)net->n_outputs);
+}
+
+/* ℓ = -Σ y_i log ŷ_i. */
+TERM(cross_entropy) {
+    y = NAME(smoothed)(net, y);
+    *slope = 0;
+    if (y == 0) return 0;
+    a = NAME(into_domain)(a, INFINITY);
+    *slope = -y / a;
+    return -((double)y * log((double)a));
 }
 
 /* ℓ = -Σ y log ŷ + (1-y) log(1-ŷ). With sigmoid, from the logits: max(z, 0) - y z + log(1 + e^{-|z|}), δ = ŷ - y. */
-LOSS(binary_cross_entropy) {
-    double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        const double y_i = y[i];
-        if (net->fused) {
-            const double z_i = z[i];
-            error[i] = (REAL)weight * (a[i] - y[i]);
-            loss += (z_i > 0 ? z_i : 0) - y_i * z_i + log1p(exp(-fabs(z_i)));
-        } else {
-            const REAL a_i = NAME(into_domain)(a[i], 1);
-            error[i] = (REAL)weight * ((a_i - y[i]) / (a_i * (1 - a_i)));
-            loss -= y_i * log((double)a_i) + (1 - y_i) * log1p(-(double)a_i);
-        }
+TERM(binary_cross_entropy) {
+    const double y_i = y, z_i = z;
+    if (net->fused) {
+        *slope = a - y;
+        return (z_i > 0 ? z_i : 0) - y_i * z_i + log1p(exp(-fabs(z_i)));
     }
-    return loss;
+    a = NAME(into_domain)(a, 1);
+    *slope = (a - y) / (a * (1 - a));
+    return -(y_i * log((double)a) + (1 - y_i) * log1p(-(double)a));
 }
 
-LOSS(squared_error) {
-    double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        const REAL difference = a[i] - y[i];
-        error[i] = (REAL)weight * difference;
-        loss += 0.5 * (double)difference * (double)difference;
-    }
-    return loss;
+TERM(squared_error) {
+    const REAL difference = a - y;
+    *slope = difference;
+    return 0.5 * (double)difference * (double)difference;
 }
 
 /* ℓ = Σ |ŷ - y|; derivative 0 at 0. */
-LOSS(absolute_error) {
-    double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        const REAL r = a[i] - y[i];
-        error[i] = (REAL)weight * (r > 0 ? 1 : r < 0 ? -1 : r);
-        loss += fabs((double)r);
-    }
-    return loss;
+TERM(absolute_error) {
+    const REAL r = a - y;
+    *slope = r > 0 ? 1 : r < 0 ? -1 : r;
+    return fabs((double)r);
 }
 
 /* ℓ = Σ ½ r² where |r| <= δ, δ (|r| - δ/2) elsewhere; r = ŷ - y. */
-LOSS(huber) {
+TERM(huber) {
     const double delta = net->loss_parameter;
-    const REAL limit = (REAL)delta;
-    double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        const REAL r = a[i] - y[i];
-        const double size = fabs((double)r);
-        error[i] = (REAL)weight * (r > limit ? limit : r < -limit ? -limit : r);
-        loss += size <= delta ? 0.5 * size * size : delta * (size - 0.5 * delta);
-    }
-    return loss;
+    const REAL limit = (REAL)delta, r = a - y;
+    const double size = fabs((double)r);
+    *slope = r > limit ? limit : r < -limit ? -limit : r;
+    return size <= delta ? 0.5 * size * size : delta * (size - 0.5 * delta);
 }
 
 /* ℓ = Σ q (y - ŷ) where ŷ < y, (1 - q) (ŷ - y) elsewhere: the pinball loss; derivative 0 at ŷ = y. */
-LOSS(quantile) {
+TERM(quantile) {
     const double q = net->loss_parameter;
-    double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        const REAL r = a[i] - y[i];
-        const double slope = r > 0 ? 1 - q : r < 0 ? -q : 0;
-        error[i] = (REAL)weight * (REAL)slope;
-        loss += r == 0 ? 0 : r != r ? (double)r : slope * (double)r;
-    }
-    return loss;
+    const REAL r = a - y;
+    const double side = r > 0 ? 1 - q : r < 0 ? -q : 0;
+    *slope = (REAL)side;
+    return r == 0 ? 0 : r != r ? (double)r : side * (double)r;
 }
 
 /* ℓ = Σ ŷ - y log ŷ. With exp, log ŷ = z and δ = ŷ - y. */
-LOSS(poisson) {
+TERM(poisson) {
+    if (net->fused) {
+        *slope = a - y;
+        return (double)a - (double)y * (double)z;
+    }
+    const REAL inside = NAME(into_domain)(a, INFINITY);
+    *slope = 1 - y / inside;
+    return (double)a - (double)y * log((double)inside);
+}
+
+/* ℓ = Σ max(0, 1 - s ŷ), s = 1 where y > 0 and -1 elsewhere. */
+TERM(hinge) {
+    const REAL sign = y > 0 ? 1 : -1, margin = sign * a;
+    *slope = margin < 1 ? -sign : 0;
+    return margin >= 1 ? 0 : 1 - (double)margin;
+}
+#undef TERM
+
+/* log ŷ_i of a softmax, from the logits where ŷ_i is too small: z_i - m - log Σ e^{z_j - m}, m the maximum; outputs lie
+ * `stride` apart. */
+static double NAME(log_of_softmax)(ptrdiff_t n, ptrdiff_t stride, const REAL *z, const REAL *a, ptrdiff_t i) {
+    if (a[i * stride] > (REAL)1e-6) return log((double)a[i * stride]);
+    double max = z[0], sum = 0;
+    for (ptrdiff_t j = 1; j < n; j++) max = z[j * stride] > max ? (double)z[j * stride] : max;
+    for (ptrdiff_t j = 0; j < n; j++) sum += exp((double)z[j * stride] - max);
+    return (double)z[i * stride] - (max + log(sum));
+}
+
+/* Cross-entropy of a softmax: δ = ŷ Σy - y, where Σy = 1 but for rounding. */
+static double NAME(softmax_loss)(const cmlp_net *net, const REAL *z, const REAL *a, const REAL *y, int64_t label,
+                                 REAL weight, REAL *error) {
+    const ptrdiff_t n = net->n_outputs;
     double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        if (net->fused) {
-            error[i] = (REAL)weight * (a[i] - y[i]);
-            loss += (double)a[i] - (double)y[i] * (double)z[i];
-        } else {
-            const REAL a_i = NAME(into_domain)(a[i], INFINITY);
-            error[i] = (REAL)weight * (1 - y[i] / a_i);
-            loss += (double)a[i] - (double)y[i] * log((double)a_i);
-        }
+    REAL total = y ? 0 : 1;
+    for (ptrdiff_t i = 0; y && i < n; i++) total += y[i];
+    if (y) total = (REAL)(1 - net->loss_parameter) * total + (REAL)net->loss_parameter;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL y_i = NAME(smoothed)(net, y ? y[i] : (REAL)(i == label));
+        error[i] = weight * (a[i] * total - y_i);
+        if (y_i != 0) loss -= (double)y_i * NAME(log_of_softmax)(n, 1, z, a, i);
     }
     return loss;
 }
 
-/* ℓ = Σ max(0, 1 - s ŷ), s = 1 where y > 0 and -1 elsewhere; y NULL: s = 1 at `label` only. */
-LOSS(hinge) {
-    double loss = 0;
-    for (ptrdiff_t i = 0; i < net->n_outputs; i++) {
-        const REAL sign = (y ? y[i] > 0 : i == label) ? 1 : -1, margin = sign * a[i];
-        error[i] = margin < 1 ? (REAL)weight * -sign : 0;
-        loss += margin >= 1 ? 0 : 1 - (double)margin;
-    }
-    return loss;
-}
-
-#undef LOSS
-
+/* Returns ℓ of one sample and writes weight · ∂ℓ/∂ŷ (or δ) to error (n,). z, a: net input and activation of the output;
+ * y (n,): the targets, or NULL: one-hot at the class `label`. */
 static double NAME(loss)(const cmlp_net *net, const void *z, const void *a, const void *y, int64_t label, double weight,
                          void *error) {
-#define CASE(ID, name) \
-    case CMLP_##ID: return NAME(name)(net, z, a, y, label, weight, error);
-    switch (net->loss) { CMLP_LOSSES(CASE) }
-#undef CASE
-    return NAN;
+    const REAL *z_i = z, *a_i = a, *y_i = y, w = (REAL)weight;
+    REAL *e = error;
+    double loss = 0;
+    if (net->loss == CMLP_CROSS_ENTROPY && net->fused) return NAME(softmax_loss)(net, z, a, y, label, w, error);
+#define LOOP(ID, name)                                                                           \
+    case CMLP_##ID:                                                                              \
+        for (ptrdiff_t i = 0; i < net->n_outputs; i++) {                                         \
+            loss += NAME(name)(net, z_i[i], a_i[i], y_i ? y_i[i] : (REAL)(i == label), e + i); \
+            e[i] *= w;                                                                           \
+        }                                                                                        \
+        break;
+    switch (net->loss) { CMLP_LOSSES(LOOP) }
+#undef LOOP
+    return loss;
 }

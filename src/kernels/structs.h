@@ -44,7 +44,8 @@
     X(double, loss_parameter, 0)   /* δ of huber, q of quantile, the label smoothing of cross_entropy */            \
     X(int, loss, 0)                                                                                                 \
     X(int, fused, 0) /* the last operation's activation and the loss are a natural pair: the loss gives δ itself */ \
-    X(int, per_sample, 0) /* the way of plain per-sample SGD (ids.h); its shape must allow it */
+    X(int, per_sample, 0) /* the way of plain per-sample SGD (ids.h); its shape must allow it */ \
+    X(int, batches, 0)   /* the way that batches are computed */
 
 /* How gradients become steps: what stays the same from step to step. Infinite limits switch a clipping off. The loss of
  * a batch with `weighted_mean` is scikit-learn's objective, (loss_scale · Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c, counted once

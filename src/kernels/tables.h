@@ -17,6 +17,7 @@ static const cmlp_name cmlp_rule_names[] = {CMLP_RULES(CMLP_NAME){NULL, 0}};
 static const cmlp_name cmlp_slot_names[] = {CMLP_SLOTS(CMLP_NAME){NULL, 0}};
 static const cmlp_name cmlp_kind_names[] = {CMLP_KINDS(CMLP_NAME){NULL, 0}};
 static const cmlp_name cmlp_layout_names[] = {CMLP_LAYOUTS(CMLP_NAME){NULL, 0}};
+static const cmlp_name cmlp_batch_way_names[] = {CMLP_BATCH_WAYS(CMLP_NAME){NULL, 0}};
 static const cmlp_name cmlp_input_gradient_names[] = {CMLP_INPUT_GRADIENTS(CMLP_NAME){NULL, 0}};
 static const cmlp_name cmlp_per_sample_names[] = {CMLP_PER_SAMPLE_WAYS(CMLP_NAME){NULL, 0}};
 

@@ -1,69 +1,96 @@
 #include "threads.h"
 
-typedef struct {
-    void (*work)(void *context, int thread, int n, cmlp_barrier *barrier);
-    void *context;
-    cmlp_barrier barrier;
-} team;
+#include <sched.h>
 
-typedef struct {
-    team *team;
-    int thread;
-} member;
+/* How long a thread waits awake, some microseconds, then lets others have its processor, before it sleeps: mostly the
+ * others are a few microseconds behind, but one that has no processor may stay away for milliseconds. */
+enum { LOOKS = 3000, YIELDS = 10 };
 
-/* A moment of waiting awake before sleeping: the threads of a team mostly arrive within microseconds of each other. */
-enum { LOOKS_BEFORE_SLEEP = 2000 };
-
-void cmlp_wait_for_team(cmlp_barrier *b) {
-    if (b->n_threads == 1) return;
-    pthread_mutex_lock(&b->mutex);
-    const unsigned round = atomic_load(&b->round);
-    if (++b->waiting == b->n_threads) {
-        b->waiting = 0;
-        atomic_store(&b->round, round + 1);
-        pthread_cond_broadcast(&b->all_here);
-        pthread_mutex_unlock(&b->mutex);
+static void rest(int look) {
+    if (look >= LOOKS) {
+        sched_yield();
         return;
     }
-    pthread_mutex_unlock(&b->mutex);
-    for (int look = 0; look < LOOKS_BEFORE_SLEEP; look++) {
-        if (atomic_load(&b->round) != round) return;
 #if defined(__x86_64__)
-        __builtin_ia32_pause();
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
 #endif
-    }
-    pthread_mutex_lock(&b->mutex);
-    while (atomic_load(&b->round) == round) pthread_cond_wait(&b->all_here, &b->mutex);
-    pthread_mutex_unlock(&b->mutex);
 }
 
-static void *run_member(void *argument) {
-    const member *m = argument;
-    pthread_mutex_lock(&m->team->barrier.mutex); /* until the caller knows how many there are */
-    pthread_mutex_unlock(&m->team->barrier.mutex);
-    m->team->work(m->team->context, m->thread, m->team->barrier.n_threads, &m->team->barrier);
+static int has_work(const cmlp_team *t) { return atomic_load(&t->left) > 0 || atomic_load(&t->closed); }
+static int has_finished(const cmlp_team *t) { return atomic_load(&t->unfinished) == 0; }
+
+/* Returns when the condition holds. Whoever makes it hold calls `tell` afterwards. */
+static void wait_until(cmlp_team *t, int (*holds)(const cmlp_team *), pthread_cond_t *told) {
+    for (int look = 0; look < LOOKS + YIELDS; look++) {
+        if (holds(t)) return;
+        rest(look);
+    }
+    pthread_mutex_lock(&t->mutex);
+    atomic_fetch_add(&t->sleeping, 1); /* before the last look: `tell` looks here after the condition has changed */
+    while (!holds(t)) pthread_cond_wait(told, &t->mutex);
+    atomic_fetch_sub(&t->sleeping, 1);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+static void tell(cmlp_team *t, pthread_cond_t *condition) {
+    if (atomic_load(&t->sleeping) == 0) return;
+    pthread_mutex_lock(&t->mutex);
+    pthread_cond_broadcast(condition);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+/* Does parts as long as there are any. A part that is taken belongs to the present work, whenever its taker looked
+ * there first: the work ends after its parts, and the next one opens later. */
+static void take_parts(cmlp_team *t, int thread) {
+    ptrdiff_t part;
+    while (atomic_load(&t->left) > 0 && (part = atomic_fetch_sub(&t->left, 1) - 1) >= 0) {
+        t->work(t->context, part, thread);
+        if (atomic_fetch_sub(&t->unfinished, 1) == 1 && thread > 0) tell(t, &t->finished);
+    }
+}
+
+static void *help(void *argument) {
+    cmlp_team *t = argument;
+    const int thread = 1 + atomic_fetch_add(&t->n_started, 1);
+    while (wait_until(t, has_work, &t->opened), !atomic_load(&t->closed)) take_parts(t, thread);
     return NULL;
 }
 
-void cmlp_run_team(int n_threads, void (*work)(void *context, int thread, int n, cmlp_barrier *barrier),
-                   void *context) {
-    team t = {.work = work, .context = context, .barrier = {.n_threads = 1}};
-    pthread_t threads[CMLP_MOST_THREADS];
-    member members[CMLP_MOST_THREADS];
-    pthread_mutex_init(&t.barrier.mutex, NULL);
-    pthread_cond_init(&t.barrier.all_here, NULL);
-    atomic_init(&t.barrier.round, 0);
-    pthread_mutex_lock(&t.barrier.mutex);
-    int n = 1;
-    while (n < n_threads && n < CMLP_MOST_THREADS) {
-        members[n] = (member){&t, n};
-        if (pthread_create(&threads[n], NULL, run_member, &members[n])) break;
-        n++;
+void cmlp_start_team(cmlp_team *t, int n_threads) {
+    t->n_helpers = 0;
+    atomic_init(&t->left, 0);
+    atomic_init(&t->closed, 0);
+    atomic_init(&t->sleeping, 0);
+    atomic_init(&t->n_started, 0);
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->opened, NULL);
+    pthread_cond_init(&t->finished, NULL);
+    while (t->n_helpers < n_threads - 1 && t->n_helpers < CMLP_MOST_THREADS - 1) {
+        if (pthread_create(&t->helpers[t->n_helpers], NULL, help, t)) break;
+        t->n_helpers++;
     }
-    t.barrier.n_threads = n;
-    pthread_mutex_unlock(&t.barrier.mutex);
-    work(context, 0, n, &t.barrier);
-    for (int i = 1; i < n; i++) pthread_join(threads[i], NULL);
-    pthread_cond_destroy(&t.barrier.all_here);
-    pthread_mutex_destroy(&t.barrier.mutex);
+}
+
+void cmlp_share_work(cmlp_team *t, ptrdiff_t n_parts, cmlp_work *work, void *context) {
+    if (t->n_helpers == 0 || n_parts == 1) {
+        for (ptrdiff_t part = n_parts - 1; part >= 0; part--) work(context, part, 0);
+        return;
+    }
+    t->work = work, t->context = context;
+    atomic_store(&t->unfinished, n_parts);
+    atomic_store(&t->left, n_parts);
+    tell(t, &t->opened);
+    take_parts(t, 0);
+    wait_until(t, has_finished, &t->finished);
+}
+
+void cmlp_end_team(cmlp_team *t) {
+    atomic_store(&t->closed, 1);
+    tell(t, &t->opened);
+    for (int i = 0; i < t->n_helpers; i++) pthread_join(t->helpers[i], NULL);
+    pthread_cond_destroy(&t->finished);
+    pthread_cond_destroy(&t->opened);
+    pthread_mutex_destroy(&t->mutex);
 }

@@ -276,14 +276,3 @@ def test_a_wrong_number_of_threads_is_named(n_threads):
         network.fit(X, y, n_threads=n_threads)
     with pytest.raises((TypeError, ValueError), match="n_threads"):
         network.predict(X, n_threads=n_threads)
-
-
-def test_auto_takes_the_faster_of_one_thread_and_all():
-    from cmlp._engine.passes import Crossover
-
-    for times, best in (({1: 2.0, 4: 1.0}, 4), ({1: 1.0, 4: 1.5}, 1)):
-        crossover = Crossover(None, 100)
-        crossover._best, crossover._trials = {1: np.inf, 4: np.inf}, [1, 4] * 3
-        for _ in range(6):
-            crossover.took(crossover.next(), times[crossover.next()])
-        assert crossover.next() == best
