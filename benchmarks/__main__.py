@@ -56,7 +56,8 @@ figures and plots in `results/`; compare two releases only if they were measured
 which), or build both: `python -m benchmarks --against REV`.
 
 The limit of an aim is what it could come to on this machine: if cmlp were as fast as a loop in C that makes nothing
-but the multiply-adds, or reads nothing but X or the weights, measured in the same run (`limits.py`).
+but the multiply-adds, or those that must wait for each other, or reads X or the weights and does nothing else,
+whichever takes longest, measured in the same run (`limits.py`). Calls from Python are not part of it.
 """
 
 

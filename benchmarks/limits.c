@@ -1,4 +1,4 @@
-/* Loops that reach what one core can do: nothing but multiply-adds, and nothing but reading. REAL: float or double. */
+/* Loops that reach what one core can do: nothing but multiply-adds, or reading. REAL: float or double. */
 
 /* What one instruction holds. */
 #if defined(__AVX512F__)
@@ -25,6 +25,13 @@ double multiply_adds(long repeats, double factor, REAL *result) {
     for (int i = 1; i < CHAINS; i++) s[0] += s[i];
     *result = s[0][0];
     return 2.0 * CHAINS * LANES * (double)repeats;
+}
+
+/* One multiply-add after the other: each waits for the one before. */
+void in_turn(long repeats, double factor, REAL *result) {
+    unit s = {0}, f = (unit){0} + (REAL)factor, c = (unit){0} + (REAL)1e-9;
+    for (long r = 0; r < repeats; r++) s = s * f + c;
+    *result = s[0];
 }
 
 /* Reads n values `repeats` times; n is a multiple of SUMS * LANES. */

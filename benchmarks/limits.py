@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,15 +25,23 @@ RUNS = 15  # the best counts
 
 
 class Limits:
-    """The multiply-adds a second of one core, and the limits that follow for training and for predicting.
+    """What one core can do a second, and the limits that follow for training and for predicting.
 
     A unit of work cannot take less than its multiply-adds do, or than reading X once, or than reading the weights as
-    often as the mathematics asks for: whichever is longest. It may write them in the same pass.
+    often as the mathematics asks for: whichever is longest. It may write them in the same pass. Per-sample steps wait
+    for each other besides.
+
+    Attributes
+    ----------
+    flops : float
+        Floating-point operations a second, of multiply-adds.
+    latency : float
+        Seconds from a multiply-add to the next that needs it.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         """Measure; OSError if there is no C compiler."""
-        self.flops = _flops(dtype)
+        self.flops, self.latency = _multiply_adds(dtype)
 
     def training(self, problem: Problem) -> Limit:
         """Return the limit of a step from problem.batch samples.
@@ -43,8 +52,11 @@ class Limits:
         """
         weights, states = 4 * problem.cost, STATES[problem.optimizer]
         behind = weights - 4 * problem.sizes[0] * problem.sizes[1]  # the first layer
-        read = 2 * behind if problem.batch == 1 else weights + behind + weights * (1 + states)
-        return self._slowest(problem.batch * problem.flops, problem, problem.batch, read, weights * (1 + states))
+        if problem.batch > 1:
+            flops, kept = problem.batch * problem.flops, weights * (1 + states)
+            return self._slowest(flops, problem, problem.batch, weights + behind + kept, kept)
+        in_turn = Limit(_in_turn(problem.sizes) * self.latency, "operations in turn")
+        return max(in_turn, self._slowest(problem.flops, problem, 1, 2 * behind, behind))
 
     def predicting(self, problem: Problem, rows: int = 1) -> Limit:
         """Return the limit of one call for so many rows."""
@@ -124,17 +136,31 @@ def _read_again(size: int) -> tuple[float, str]:
     return seconds, name
 
 
-def _flops(dtype: np.dtype[Any]) -> float:
-    """Return the floating-point operations a second of multiply-adds."""
-    kernel = compiled("limits.c", f"-DREAL={REAL[dtype]}").multiply_adds
-    kernel.restype = ctypes.c_double
-    result = np.zeros(1, dtype)
+def _in_turn(sizes: tuple[int, ...]) -> int:
+    """Return how many operations of one per-sample step must wait for each other, until the next sample's z_1 is known.
 
-    def run(repeats: int) -> Any:
-        return kernel(ctypes.c_long(repeats), ctypes.c_double(0.999), _pointer(result))
+    A product of n terms is a multiplication and log2 n additions in turn. The first layer's product is known but for
+    the last update, (x_t · x_{t+1} + 1) u.
+    """
 
-    repeats = 500_000
-    return float(run(repeats)) / _best(lambda: run(repeats))
+    def product(n: int) -> int:
+        return 1 + math.ceil(math.log2(n))
+
+    forward = 1 + sum(1 + product(n) for n in sizes[1:-1])  # z_1, then f and z of the next layer
+    backward = sum(product(m) + 1 for m in sizes[2:])  # error terms and f' of the layer below
+    return forward + 1 + backward + 1  # the error, and u = η δ_1
+
+
+def _multiply_adds(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the operations a second of many multiply-adds, and the seconds of one when they wait for each other."""
+    library = compiled("limits.c", f"-DREAL={REAL[dtype]}")
+    library.multiply_adds.restype = ctypes.c_double
+    repeats, result = 500_000, np.zeros(1, dtype)
+    arguments = ctypes.c_long(repeats), ctypes.c_double(0.999), _pointer(result)
+    flops = float(library.multiply_adds(*arguments))
+    return flops / _best(lambda: library.multiply_adds(*arguments)), _best(
+        lambda: library.in_turn(*arguments)
+    ) / repeats
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

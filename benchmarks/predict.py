@@ -113,7 +113,7 @@ def run(quick: bool) -> Report:
         title = f"Prediction with {problem.name}"
         report.plots.append(Plot(problem.name, "lines", title, "rows of a call", "ns per row", lines))
     report.notes += [
-        "Each call has the same rows, so that few of them lie in the caches.",
+        "Each call has the same rows: where they are few, they lie in the caches.",
         "ONNX Runtime: Gemm and Relu, any number of rows. PyTorch: a Sequential in inference_mode.",
     ]
     return report

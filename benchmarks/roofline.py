@@ -1,4 +1,4 @@
-"""Which share of the machine's limits do the kernels reach: of multiply-adds, or of reading X or the weights?"""
+"""Which share of the machine's limits do the kernels reach: of multiply-adds, at once or in turn, or of reading?"""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def run(quick: bool) -> Report:
         report.notes.append(f"The limits were not measured: {error}.")
         return report
     rows: list[list[Any]] = [[f"multiply-adds, {d}", f"{limit.flops / 1e9:.0f} GFLOP/s"] for d, limit in limits.items()]
+    rows += [[f"a multiply-add that waits, {d}", f"{limit.latency * 1e9:.2f} ns"] for d, limit in limits.items()]
     rows += [[f"reading from {name}", f"{rate / 1e9:.0f} GB/s"] for name, rate in bandwidths().items()]
     report.tables.append(Table("limits of one core, measured now", ["", ""], rows))
 
@@ -48,6 +49,7 @@ def run(quick: bool) -> Report:
     report.tables.append(Table("training, one thread, float32", columns, rows))
     report.notes += [
         "Flops per sample: 6U, less the 2 n h of the error terms for the inputs, which nobody needs.",
+        "Operations in turn: those of a step that must wait for each other, a product of n as 1 + log2 n.",
         "X counts as read once, from where it lies. Weights: per sample those behind the first layer, twice; of a batch"
         " all, forward, backward (but the first layer), and for the step, with the optimiser's state.",
     ]
