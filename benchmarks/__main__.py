@@ -45,7 +45,7 @@ KEPT = (
     ("one_row", "the same, Adam", _ANY, "float32 row, float; Adam"),
     ("predict", "10-32-32-1: µs per row, 10 at once", "10-32-32-1, predict 10 rows", "cmlp"),
     ("predict", "784-128-10: µs per row, 1000 at once", "784-128-10, predict 1000 rows", "cmlp"),
-    ("calls", "fit of 3 parameters, 1 epoch: µs", "3 parameters", "fit, defaults, 1 epochs"),
+    ("calls", "fit of 3 parameters, 1 epoch: µs", "3 parameters", "fit, defaults, epochs=1"),
 )
 
 HEAD = """# Results

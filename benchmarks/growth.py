@@ -91,7 +91,7 @@ def run(quick: bool) -> Report:
 def _measure(points: list[Point], report: Report, name: str, quick: bool) -> list[float]:
     """Return the seconds of a whole fit, for every point."""
     contestants = [_contestant(f"{name}={getattr(point, name)}", point) for point in points]
-    timings = measure(contestants, rounds=3 if quick else 20, seconds=0.5 if quick else 20.0)
+    timings = measure(contestants, rounds=3 if quick else 100, seconds=0.5 if quick else 8.0)
     report.add_timings(name, timings)
     return [timings[c.name].best * c.largest for c in contestants]
 

@@ -89,7 +89,7 @@ def ours(quick: bool) -> Ours:
         problem = make_problem(sizes, rows)
         return contestant("cmlp", cmlp(problem), problem.X)
 
-    cases = [(sizes, rows) for sizes in SIZES[: 1 if quick else None] for rows in ROWS[: 3 if quick else 4]]
+    cases = [(sizes, rows) for sizes in SIZES[: 1 if quick else None] for rows in ROWS[:3:2]]
     return {f"{'-'.join(map(str, sizes))}, {rows} rows": partial(make, sizes, rows) for sizes, rows in cases}
 
 
