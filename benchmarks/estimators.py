@@ -13,7 +13,8 @@ import numpy as np
 
 import cmlp
 from benchmarks import aims
-from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, Table
+from benchmarks.harness import Aim, Contestant, Limit, Ours, Plot, Report, Table
+from benchmarks.limits import Limits, limit_of
 
 SEEDS, FOLDS = range(5), 5
 GRID = {"mlp__alpha": [1e-4, 1e-2], "mlp__learning_rate_init": [0.001, 0.003, 0.01, 0.03]}
@@ -50,7 +51,9 @@ def run(quick: bool) -> Report:
     report.notes.append(f"scikit-learn {sklearn.__version__}, float64, one thread each; defaults but for max_iter.")
     rows, bars = [], {}
     for name, (kind, X, y, max_iter) in datasets(quick).items():
-        scores, seconds = cross_validated(kind, X, y, max_iter, SEEDS[:1] if quick else SEEDS, 2 if quick else FOLDS)
+        seeds, folds = (SEEDS[:1], 2) if quick else (SEEDS, FOLDS)
+        scores, seconds, flops = cross_validated(kind, X, y, max_iter, seeds, folds)
+        limit = limit_of(partial(multiply_adds, flops), np.float64)
         error = standard_error(scores["scikit-learn"])
         difference = abs(np.mean(scores["cmlp"]) - np.mean(scores["scikit-learn"]))
         ratio = seconds["scikit-learn"] / seconds["cmlp"]
@@ -62,12 +65,13 @@ def run(quick: bool) -> Report:
             report.aims.append(Aim(text, float(difference / error), at_most=aims.SCORES_APART))
         if name in aims.ESTIMATORS:
             text = f"{name}: seconds, scikit-learn / cmlp"
-            report.aims.append(Aim(text, ratio, at_least=aims.ESTIMATORS[name]))
+            aim = Aim(text, ratio, at_least=aims.ESTIMATORS[name])
+            if limit is not None:
+                aim.limit, aim.resource = seconds["scikit-learn"] / limit.seconds, limit.resource
+            report.aims.append(aim)
     columns = ["", "samples", "score, scikit-learn", "cmlp", "standard error", "s, scikit-learn", "s, cmlp", "ratio"]
-    folds = "1 seed, 2 folds" if quick else f"{len(SEEDS)} seeds, {FOLDS} folds each"
-    report.tables.append(
-        Table(f"Cross-validation: {folds}; accuracy or R²; all fits and scores together", columns, rows)
-    )
+    how = "1 seed, 2 folds" if quick else f"{len(SEEDS)} seeds, {FOLDS} folds each"
+    report.tables.append(Table(f"Cross-validation: {how}; accuracy or R²; all fits and scores together", columns, rows))
     report.plots.append(Plot("seconds", "bars", "Cross-validation", "", "seconds", bars))
     search_grid(report, quick)
     return report
@@ -124,24 +128,37 @@ def like_california(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 def cross_validated(
     kind: str, X: np.ndarray, y: np.ndarray, max_iter: int, seeds: Any, folds: int
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Return every seed's mean score and the seconds of all, for both libraries, which take turns."""
+) -> tuple[dict[str, list[float]], dict[str, float], float]:
+    """Return every seed's mean score and the seconds of all, for both libraries, which take turns; and cmlp's flops."""
     import sklearn.neural_network
-    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+    from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
 
     split = StratifiedKFold if kind == "MLPClassifier" else KFold
     scores: dict[str, list[float]] = {"scikit-learn": [], "cmlp": []}
-    seconds = dict.fromkeys(scores, 0.0)
+    seconds, flops = dict.fromkeys(scores, 0.0), 0.0
     for seed in seeds:
         for library, module in (("scikit-learn", sklearn.neural_network), ("cmlp", cmlp)):
             model = scaled(getattr(module, kind)(max_iter=max_iter, random_state=seed))
             start = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # not all converge
-                found = cross_val_score(model, X, y, cv=split(folds, shuffle=True, random_state=seed))
+                cv = split(folds, shuffle=True, random_state=seed)
+                found = cross_validate(model, X, y, cv=cv, return_estimator=True)
             seconds[library] += time.perf_counter() - start
-            scores[library].append(float(np.mean(found)))
-    return scores, seconds
+            scores[library].append(float(np.mean(found["test_score"])))
+            if library == "cmlp":
+                flops += sum(flops_of(fitted["mlp"]) for fitted in found["estimator"]) * len(X) * (1 - 1 / folds)
+    return scores, seconds, flops
+
+
+def flops_of(fitted: Any) -> float:
+    """Return those of all epochs for one sample: forward, error terms (but for the inputs) and gradient."""
+    first, *others = (W.size for W in fitted.coefs_)
+    return float(fitted.n_iter_ * (4 * first + 6 * sum(others)))
+
+
+def multiply_adds(flops: float, limits: Limits) -> Limit:
+    return Limit(flops / limits.flops, "multiply-adds")
 
 
 def scaled(model: Any) -> Any:

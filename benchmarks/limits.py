@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from benchmarks import machine
 from benchmarks.harness import Limit
@@ -76,10 +76,10 @@ class Limits:
         )
 
 
-def limit_of(ask: Callable[[Limits], Limit]) -> Limit | None:
+def limit_of(ask: Callable[[Limits], Limit], dtype: DTypeLike = np.float32) -> Limit | None:
     """Return what the limits of this machine say, measured now; None if there is no C compiler."""
     try:
-        return ask(Limits(np.dtype(np.float32)))
+        return ask(Limits(np.dtype(dtype)))
     except OSError:
         return None
 
