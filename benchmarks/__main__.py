@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import cmlp
-from benchmarks import ROOT, machine
-from benchmarks.harness import Report, aligned, shown
+from benchmarks import ROOT, aims, machine
+from benchmarks.harness import Aim, Report, aligned
 
 QUESTIONS = (
     "headline",
     "per_sample",
     "mini_batch",
     "one_row",
+    "predict",
+    "calls",
     "threads",
     "estimators",
     "growth",
@@ -29,14 +31,21 @@ QUESTIONS = (
 )
 
 
-# What RESULTS.md shows of every release: question, text, workload.
+# What RESULTS.md shows of every release: question, text, workload, contestant; in µs.
+_ANY = "10-32-32-1, learn_one of any kind"
 KEPT = (
-    ("headline", "headline: µs per sample", "6528-5-5-1"),
-    ("per_sample", "10-32-32-1, per sample: µs per sample", "10-32-32-1"),
-    ("per_sample", "784-128-10, per sample: µs per sample", "784-128-10"),
-    ("mini_batch", "784-128-10, Adam, batch 128: µs per step", "784-128-10, adam, batch 128"),
-    ("one_row", "10-32-32-1: µs to predict one row", "10-32-32-1, predict one row"),
-    ("one_row", "10-32-32-1: µs to learn one row", "10-32-32-1, learn one row"),
+    ("headline", "headline: µs per sample", "6528-5-5-1", "cmlp"),
+    ("per_sample", "10-32-32-1, per sample: µs per sample", "10-32-32-1", "cmlp"),
+    ("per_sample", "784-128-10, per sample: µs per sample", "784-128-10", "cmlp"),
+    ("mini_batch", "10-32-32-1, Adam, batch 32: µs per step", "10-32-32-1, adam, batch 32", "cmlp"),
+    ("mini_batch", "784-128-10, Adam, batch 128: µs per step", "784-128-10, adam, batch 128", "cmlp"),
+    ("one_row", "10-32-32-1: µs to predict one row", "10-32-32-1, predict one row", "cmlp"),
+    ("one_row", "10-32-32-1: µs to learn one row", "10-32-32-1, learn one row", "cmlp"),
+    ("one_row", "the same, float64 row and target", _ANY, "float64 row, np.float64; SGD"),
+    ("one_row", "the same, Adam", _ANY, "float32 row, float; Adam"),
+    ("predict", "10-32-32-1: µs per row, 10 at once", "10-32-32-1, predict 10 rows", "cmlp"),
+    ("predict", "784-128-10: µs per row, 1000 at once", "784-128-10, predict 1000 rows", "cmlp"),
+    ("calls", "fit of 3 parameters, 1 epoch: µs", "3 parameters", "fit, defaults, epochs=1"),
 )
 
 HEAD = """# Results
@@ -45,6 +54,10 @@ Written by `python -m benchmarks`. Times are the best of several runs, contestan
 unless said otherwise, compilation excluded. Ratios to cmlp's time above 1: cmlp is faster. Each release keeps its
 figures and plots in `results/`; compare two releases only if they were measured on one machine (their JSON files say on
 which), or build both: `python -m benchmarks --against REV`.
+
+The limit of an aim is what it could come to on this machine: if cmlp were as fast as a loop in C that makes nothing
+but the multiply-adds, or those that must wait for each other, or reads X or the weights and does nothing else,
+whichever takes longest, measured in the same run (`limits.py`). Calls from Python are not part of it.
 """
 
 
@@ -72,7 +85,7 @@ def main() -> None:
     output = arguments.output or ROOT / ("build/benchmarks" if arguments.quick else "benchmarks")
     results = output / "results" / cmlp.__version__
     results.mkdir(parents=True, exist_ok=True)
-    described = machine.describe() | {"date": datetime.date.today().isoformat()}
+    described = machine.describe() | {"aims": aims.WHOSE, "date": datetime.date.today().isoformat()}
     print("\n".join(f"{name}: {value}" for name, value in described.items()), flush=True)
     for name in arguments.only or QUESTIONS:
         start = time.perf_counter()
@@ -119,16 +132,16 @@ def load(folder: Path) -> list[Report]:
 def over_releases(releases: dict[str, list[Report]]) -> list[str]:
     """Return the lines of a table with a column a release: the figures of KEPT, and how many aims were reached."""
     rows: list[list[object]] = []
-    for question, text, workload in KEPT:
-        figures = [
-            next((r.timings[workload]["cmlp"]["best"] * 1e6 for r in reports if r.name == question), None)
-            for reports in releases.values()
-        ]
+    for question, text, workload, contestant in KEPT:
+        figures: list[float | None] = []
+        for reports in releases.values():
+            timings = next((report.timings.get(workload, {}) for report in reports if report.name == question), {})
+            figures.append(timings[contestant]["best"] * 1e6 if contestant in timings else None)
         rows.append([text, *figures])
-    aims = [[aim for report in reports for aim in report.aims] for reports in releases.values()]
-    wheels = [next((aim.value for aim in of if aim.text == "wheel, MB"), None) for of in aims]
+    judged = [[aim for report in reports for aim in report.aims] for reports in releases.values()]
+    wheels = [next((aim.value for aim in of if aim.text == "wheel, MB"), None) for of in judged]
     rows.append(["wheel, MB", *wheels])
-    rows.append(["aims reached", *(f"{sum(aim.verdict == 'reached' for aim in of)} of {len(of)}" for of in aims)])
+    rows.append(["aims reached", *(f"{sum(aim.verdict == 'reached' for aim in of)} of {len(of)}" for of in judged)])
     return ["## Releases", "", *aligned([["", *releases], *rows]), ""]
 
 
@@ -142,12 +155,9 @@ def write_results(output: Path) -> None:
         *over_releases(releases),
         "## Aims",
         "",
-        "| question | aim | bound | reached | verdict |",
-        "| --- | --- | --- | --- | --- |",
+        *aligned([["question", *Aim.COLUMNS], *([report.name, *aim.row] for report in found for aim in report.aims)]),
+        "",
     ]
-    for report in found:
-        lines += [f"| {report.name} | {a.text} | {a.bound} | {shown(a.value)} | {a.verdict} |" for a in report.aims]
-    lines.append("")
     previous: dict[str, str] = {}
     for report in found:
         if report.machine != previous:

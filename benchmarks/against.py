@@ -33,6 +33,8 @@ QUESTIONS = (  # but roofline, whose contestants are those of per_sample and min
     "per_sample",
     "mini_batch",
     "one_row",
+    "predict",
+    "calls",
     "threads",
     "estimators",
     "growth",
@@ -40,9 +42,9 @@ QUESTIONS = (  # but roofline, whose contestants are those of per_sample and min
     "importing",
 )
 ON_ALL_PROCESSORS = ("threads",)
-BUDGET = {"sittings": 6, "runs": 10, "aim": 0.03}
-BUDGET_QUICK = {"sittings": 3, "runs": 4, "aim": 0.01}
-OF_MEMORY = {"sittings": 2, "runs": 1, "aim": 0.0}  # which hardly varies
+BUDGET: dict[str, Any] = {"sittings": 6, "runs": 10, "aim": 0.03}
+BUDGET_QUICK: dict[str, Any] = {"sittings": 3, "runs": 4, "aim": 0.01}
+OF_MEMORY: dict[str, Any] = {"sittings": 2, "runs": 1, "aim": 0.0}  # which hardly varies
 
 
 @dataclass

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import aims, machine
 from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, Table, measure
 from benchmarks.per_sample_rivals import Cmlp
 from benchmarks.problem import make_problem
-
-FLAT = 1.5  # largest spread of C within one cache level
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def run(quick: bool) -> Report:
             if (same := [c for c, where in zip(constants, levels, strict=True) if where == level])
         )
         summary.append([name, fitted, max(constants) / min(constants), spread, _power(values, found)])
-        report.aims.append(Aim(f"spread of C over {name}, same cache level", spread, at_most=FLAT))
+        report.aims.append(Aim(f"spread of C over {name}, same cache level", spread, at_most=aims.FLAT))
         lines[name] = [[float(value) / values[0], c] for value, c in zip(values, constants, strict=True)]
     columns = ["", "fitted C, ns", "spread", "spread, same cache level", "time grows with the power"]
     report.tables.append(Table("C = time / (K M U), U = the number of weights", columns, summary))
@@ -93,7 +91,7 @@ def run(quick: bool) -> Report:
 def _measure(points: list[Point], report: Report, name: str, quick: bool) -> list[float]:
     """Return the seconds of a whole fit, for every point."""
     contestants = [_contestant(f"{name}={getattr(point, name)}", point) for point in points]
-    timings = measure(contestants, rounds=3 if quick else 20, seconds=0.5 if quick else 20.0)
+    timings = measure(contestants, rounds=3 if quick else 100, seconds=0.5 if quick else 8.0)
     report.add_timings(name, timings)
     return [timings[c.name].best * c.largest for c in contestants]
 

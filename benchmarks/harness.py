@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 ONE_THREAD = 1.15  # CPU time / wall time above which a contestant has used more than one thread
 
@@ -126,15 +126,35 @@ class Table:
     rows: list[list[Any]]
 
 
+class Limit(NamedTuple):
+    """Seconds that a unit of work takes at least on this machine, and the resource that sets them."""
+
+    seconds: float
+    resource: str
+
+
 @dataclass
 class Aim:
-    """An aim of the project and what was reached; `value` None: could not be measured, `why` says the reason."""
+    """An aim of the project and what was reached; `value` None: could not be measured, `why` says the reason.
+
+    `limit` is the value that this machine allows, where that is known, and `resource` what sets it.
+    """
 
     text: str
     value: float | None
     at_least: float | None = None
     at_most: float | None = None
     why: str = ""
+    limit: float | None = None
+    resource: str = ""
+
+    COLUMNS: ClassVar[list[str]] = ["aim", "bound", "reached", "limit", "verdict"]
+
+    @property
+    def row(self) -> list[str]:
+        """What tables show of it, in COLUMNS."""
+        limit = "-" if self.limit is None else f"{shown(self.limit)}, {self.resource}"
+        return [self.text, self.bound, shown(self.value), limit, self.verdict]
 
     @property
     def verdict(self) -> str:
@@ -202,8 +222,7 @@ class Report:
         for table in self.tables:
             lines += [f"**{table.title}**", "", *aligned([table.columns, *table.rows]), ""]
         if self.aims:
-            rows = [[aim.text, aim.bound, shown(aim.value), aim.verdict] for aim in self.aims]
-            lines += [*aligned([["aim", "bound", "reached", "verdict"], *rows]), ""]
+            lines += [*aligned([Aim.COLUMNS, *(aim.row for aim in self.aims)]), ""]
         lines += [f"- Check: {check}" for check in self.checks] + [f"- {note}" for note in self.notes]
         if pictures:
             lines += ["", *(f"![{plot.title}]({pictures}/{self.name}-{plot.name}.png)" for plot in self.plots)]
@@ -235,13 +254,21 @@ def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
     return [lines[0], rule, *lines[1:]]
 
 
-def comparison(title: str, timings: dict[str, Timing], skipped: dict[str, str], unit: str = "µs per sample") -> Table:
+def comparison(
+    title: str,
+    timings: dict[str, Timing],
+    skipped: dict[str, str],
+    unit: str = "µs per sample",
+    limit: Limit | None = None,
+) -> Table:
     """Return the table of a race: best and median, and how many times as long as cmlp each takes."""
     ours = timings["cmlp"].best
     rows: list[list[Any]] = [
         [name, timing.best * 1e6, timing.median * 1e6, timing.best / ours, timing.size]
         for name, timing in sorted(timings.items(), key=lambda item: item[1].best)
     ]
+    if limit is not None:
+        rows.insert(0, [f"limit: {limit.resource}", limit.seconds * 1e6, None, limit.seconds / ours, None])
     rows += [[name, f"skipped: {why}", None, None, None] for name, why in skipped.items()]
     return Table(title, ["", f"{unit}, best", "median", "best / cmlp's", "units a run"], rows)
 
@@ -251,7 +278,19 @@ def speedup(timings: dict[str, Timing], rival: str) -> float | None:
     return timings[rival].best / timings["cmlp"].best if rival in timings else None
 
 
-def speedup_aim(text: str, timings: dict[str, Timing], rival: str, at_least: float, skipped: dict[str, str]) -> Aim:
-    """Return the aim of being so many times as fast as a rival."""
-    why = f"{rival} {skipped.get(rival, 'was not run')}"
-    return Aim(f"{text} {rival}", speedup(timings, rival), at_least=at_least, why=why)
+def speedup_aims(
+    workload: str,
+    timings: dict[str, Timing],
+    at_least: Mapping[str, float],
+    skipped: dict[str, str],
+    limit: Limit | None = None,
+) -> list[Aim]:
+    """Return the aims of being so many times as fast as each of some rivals."""
+    aims = []
+    for rival, times in at_least.items():
+        why = f"{rival} {skipped.get(rival, 'was not run')}"
+        aim = Aim(f"{workload}: times as fast as {rival}", speedup(timings, rival), at_least=times, why=why)
+        if limit is not None and rival in timings:
+            aim.limit, aim.resource = timings[rival].best / limit.seconds, limit.resource
+        aims.append(aim)
+    return aims

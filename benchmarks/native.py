@@ -1,4 +1,4 @@
-"""Rivals in C: the plain loops of plain.c, compiled when the benchmarks start, and Debian's FANN, through ctypes."""
+"""C through ctypes, compiled when it is asked for: the rival of plain loops, plain.c; and the rival FANN, of Debian."""
 
 from __future__ import annotations
 
@@ -25,22 +25,16 @@ def floats(array: Array) -> Any:
 
 
 @functools.cache
-def plain_c() -> ctypes.CDLL:
-    """Compile plain.c for this processor; OSError if there is no C compiler."""
+def compiled(name: str, *flags: str) -> ctypes.CDLL:
+    """Compile a C file of this folder for this processor; OSError if there is no C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise OSError("no C compiler")
-    source = Path(__file__).with_name("plain.c")
+    source = Path(__file__).with_name(name)
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "plain.so"
-        subprocess.run([compiler, *FLAGS, "-shared", "-fPIC", "-o", str(target), str(source)], check=True)
-        library = ctypes.CDLL(str(target))
-    library.multiply_adds.restype = ctypes.c_double
-    library.multiply_adds.argtypes = [ctypes.c_long, ctypes.c_float, _Floats]
-    library.stream.restype = ctypes.c_float
-    library.stream.argtypes = [_Floats, ctypes.c_long, ctypes.c_long]
-    library.train.restype = None
-    return library
+        target = Path(folder) / "library.so"
+        subprocess.run([compiler, *FLAGS, *flags, "-shared", "-fPIC", "-o", str(target), str(source)], check=True)
+        return ctypes.CDLL(str(target))
 
 
 class PlainC:
@@ -51,7 +45,8 @@ class PlainC:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._train = plain_c().train
+        self._train = compiled("plain.c").train
+        self._train.restype = None
         self.parameters = [w.T.copy() for w in (*problem.weights, *problem.biases)]  # W (n_out, n_in)
         N = problem.n_layers
         self._buffers = [np.zeros(m, np.float32) for m in (*problem.sizes[1:], *problem.sizes[1:])]

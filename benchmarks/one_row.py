@@ -1,27 +1,27 @@
-"""How long does predicting, or learning from, one row take through Python: typically, and at worst?"""
+"""How long does predicting, or learning from, one row take through Python: typically, at worst, and of any kind?"""
 
 from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Aim, Contestant, Ours, Plot, Report, Table, Timing, available, measure, speedup_aim
+from benchmarks import aims
+from benchmarks import one_row_kinds as kinds
+from benchmarks.harness import Contestant, Limit, Ours, Plot, Report, Table, available, measure, speedup_aims
+from benchmarks.limits import Limits, limit_of
 from benchmarks.one_row_rivals import MAKERS, cmlp
 from benchmarks.problem import Problem, make_problem
 
 SIZES = ((10, 32, 32, 1), (784, 128, 10))
 ACTIONS = ("predict", "learn")
+LIMITS: dict[str, Callable[[Limits, Problem], Limit]] = {"predict": Limits.predicting, "learn": Limits.learning_one}
 ROWS = 1000
 PERCENTILES = (50, 99, 99.9)
-# 10-32-32-1: µs, and times as fast as.
-AIMS: dict[str, tuple[float, dict[str, float]]] = {
-    "predict": (0.4, {"ONNX Runtime": 12, "mlpfile": 2.5}),
-    "learn": (0.7, {"mlpfile": 2.5}),
-}
 
 
 def ours(quick: bool) -> Ours:
@@ -32,14 +32,15 @@ def ours(quick: bool) -> Ours:
         call = cmlp(problem)[ACTIONS.index(action)]
         return Contestant(action, loop(call, arguments_of(problem, action) * 100), 100 * ROWS)
 
-    return {f"{'-'.join(map(str, sizes))}, {a}": partial(make, sizes, a) for sizes in SIZES for a in ACTIONS}
+    found: Ours = {f"{'-'.join(map(str, sizes))}, {a}": partial(make, sizes, a) for sizes in SIZES for a in ACTIONS}
+    return found | kinds.ours(quick)
 
 
 def run(quick: bool) -> Report:
     """Time everyone's calls, in loops (the ratios) and one by one (the percentiles)."""
     report = Report("one_row", "how long does predicting, or learning from, one row take through Python?")
     bars: dict[str, dict[str, float]] = {}
-    for sizes in SIZES:
+    for sizes in SIZES[: 1 if quick else None]:
         problem = make_problem(sizes, ROWS)
         rivals, skipped = available(MAKERS, problem)
         report.checks.append(f"{problem.name}: {check(problem, rivals)}")
@@ -47,6 +48,7 @@ def run(quick: bool) -> Report:
             calls = {name: pair[index] for name, pair in rivals.items() if pair[index] is not None}
             workload, microseconds = _race(problem, action, calls, skipped, report, quick)
             bars[workload] = microseconds
+    kinds.compare(report, quick)
     report.plots.append(Plot("time", "bars", "One row through Python", "", "µs per call; shorter is better", bars))
     report.notes += [
         "Percentiles are of single calls, less the median cost of reading the clock twice; each call has another row.",
@@ -78,10 +80,13 @@ def _race(
         for name, t in sorted(timings.items(), key=lambda item: item[1].best)
     ]
     rows += [[name, f"skipped: {why}", *[None] * 4] for name, why in skipped.items()]
+    limit = limit_of(lambda limits: LIMITS[action](limits, problem))
+    if limit is not None:
+        ratio = limit.seconds / timings["cmlp"].best
+        rows.insert(0, [f"limit: {limit.resource}", limit.seconds * 1e6, None, None, None, ratio])
     columns = ["", "µs per call, best", *(f"p{p:g}" for p in PERCENTILES), "best / cmlp's"]
     report.tables.append(Table(workload, columns, rows))
-    if problem.sizes == SIZES[0]:
-        _add_aims(workload, action, timings, skipped, report)
+    report.aims += speedup_aims(workload, timings, aims.ONE_ROW[problem.name][action], skipped, limit)
     return workload, {name: timing.best * 1e6 for name, timing in timings.items()}
 
 
@@ -98,13 +103,6 @@ def loop(call: Any, arguments: list[Any]) -> Any:
             call(*one)
 
     return run
-
-
-def _add_aims(workload: str, action: str, timings: dict[str, Timing], skipped: dict[str, str], report: Report) -> None:
-    at_most, rivals = AIMS[action]
-    report.aims.append(Aim(f"{workload}: µs", timings["cmlp"].best * 1e6, at_most=at_most))
-    for rival, at_least in rivals.items():
-        report.aims.append(speedup_aim(f"{workload}: times as fast as", timings, rival, at_least, skipped))
 
 
 def percentiles(call: Any, arguments: list[Any], seconds: float) -> list[float]:

@@ -148,8 +148,11 @@ def fann(problem: Problem) -> Pair:
     return predict, learn
 
 
-def onnxruntime(problem: Problem) -> Pair:
-    """A session with one thread over a graph of Gemm and Relu nodes."""
+def onnx_session(problem: Problem, rows: int | str) -> tuple[Any, str]:
+    """Return a session with one thread over a graph of Gemm and Relu nodes, from x, and the name of its output.
+
+    A name for `rows` leaves their number open.
+    """
     import onnx
     import onnxruntime as library
     from onnx import helper, numpy_helper
@@ -163,7 +166,7 @@ def onnxruntime(problem: Problem) -> Pair:
             nodes.append(helper.make_node("Relu", [last], [f"a{k}"]))
             last = f"a{k}"
     ends = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, n])
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [rows, n])
         for name, n in (("x", problem.sizes[0]), (last, problem.sizes[-1]))
     ]
     graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], tensors)
@@ -171,7 +174,12 @@ def onnxruntime(problem: Problem) -> Pair:
     options = library.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = library.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names, run = [last], session.run
+    return session, last
+
+
+def onnxruntime(problem: Problem) -> Pair:
+    session, output = onnx_session(problem, 1)
+    names, run = [output], session.run
     return lambda x: run(names, {"x": x[None]})[0], None
 
 

@@ -1,5 +1,4 @@
-/* Per-sample SGD in plain C loops with `omp simd`: squared error, relu, linear output. W_k is (n_out, n_in).
-   Also the machine's limits: a kernel of nothing but fused multiply-adds, and one that streams memory. */
+/* Per-sample SGD in plain C loops with `omp simd`: squared error, relu, linear output. W_k is (n_out, n_in). */
 #include <stddef.h>
 
 void train(int n_layers, const int *sizes, float **weights, float **biases, float **a, float **delta, const float *X,
@@ -41,42 +40,4 @@ void train(int n_layers, const int *sizes, float **weights, float **biases, floa
             }
         }
     }
-}
-
-/* What one instruction holds. */
-#if defined(__AVX512F__)
-#define BYTES 64
-#elif defined(__AVX2__)
-#define BYTES 32
-#else
-#define BYTES 16
-#endif
-typedef float unit __attribute__((vector_size(BYTES)));
-typedef float unaligned __attribute__((vector_size(BYTES), aligned(4)));
-#define CHAINS 12 /* independent, to hide the latency of two multiply-add units */
-
-/* Returns the number of floating-point operations: 2 per lane, chain and repeat. */
-double multiply_adds(long repeats, float factor, float *result) {
-    unit s[CHAINS], f = (unit){0} + factor, c = (unit){0} + 1e-9f;
-    for (int i = 0; i < CHAINS; i++) s[i] = (unit){0} + (float)i;
-    for (long r = 0; r < repeats; r++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < CHAINS; i++) s[i] = s[i] * f + c;
-    }
-    for (int i = 1; i < CHAINS; i++) s[0] += s[i];
-    *result = s[0][0];
-    return 2.0 * CHAINS * repeats * (double)(sizeof(unit) / sizeof(float));
-}
-
-/* Reads n floats, n a multiple of 8 units, `repeats` times. */
-float stream(const float *x, long n, long repeats) {
-    const long lanes = sizeof(unit) / sizeof(float);
-    unit s[8] = {{0}};
-    for (long r = 0; r < repeats; r++)
-        for (long i = 0; i < n; i += 8 * lanes) {
-#pragma GCC unroll 8
-            for (int k = 0; k < 8; k++) s[k] += *(const unaligned *)(x + i + lanes * k);
-        }
-    for (int k = 1; k < 8; k++) s[0] += s[k];
-    return s[0][0];
 }
