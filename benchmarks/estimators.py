@@ -131,7 +131,7 @@ def like_california(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
 def cross_validated(
     kind: str, X: np.ndarray, y: np.ndarray, max_iter: int, seeds: Any, folds: int
 ) -> tuple[dict[str, list[float]], dict[str, float], float]:
-    """Return every seed's mean score and the CPU's seconds of all, for both libraries, which take turns; and cmlp's flops."""
+    """Return every seed's mean score, the CPU's seconds of all, both libraries taking turns, and cmlp's flops."""
     import sklearn.neural_network
     from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
 
