@@ -41,6 +41,7 @@ static const cmlp_kernels NAME(kernels) = {CMLP_KERNELS(CMLP_KERNEL)};
 #undef IVEC
 #undef UVEC
 #undef VEC16
+#undef N_REGISTERS
 #undef LANES
 #undef INLINE
 #undef SUFFIX

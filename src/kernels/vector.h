@@ -12,6 +12,11 @@ typedef REAL NAME(loose16) __attribute__((vector_size(16), aligned(sizeof(REAL))
 #define IVEC NAME(ivec)
 #define UVEC NAME(uvec)
 #define VEC16 NAME(vec16)
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+#define N_REGISTERS 32 /* vectors that the processor holds: the sizes of register blocks follow it */
+#else
+#define N_REGISTERS 16
+#endif
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
 #define PADDED(n) (((n) + LANES - 1) / LANES * LANES) /* to whole vectors */
 #define INLINE static inline __attribute__((always_inline, unused))
