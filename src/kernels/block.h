@@ -92,33 +92,61 @@ static void NAME(rows_turn)(const cmlp_op *op, REAL *W, const REAL *const *befor
     }
 }
 
-/* W by columns: n inputs (whole vectors) that fit the first-level cache together with the samples. Zᵀ (n_out, BLOCK). */
-INLINE void NAME(columns_products)(const REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *next, REAL *Zt,
-                                   const int J) {
-    VEC sum[3][BLOCK];
-#pragma GCC unroll 12
+/* W by columns: how many units at once, such that what a loop sums or scales for a block of samples stays in registers,
+ * with x and w beside it, and the Gram matrix beside the first units' products. */
+#if N_REGISTERS == 32
+#define UNITS_WITH_GRAM 5
+#define UNITS_MULTIPLIED 5
+#define UNITS_UPDATED 5
+#else
+#define UNITS_WITH_GRAM 2
+#define UNITS_MULTIPLIED 3
+#define UNITS_UPDATED 3
+#endif
+#define PREFETCH (2048 / (ptrdiff_t)sizeof(REAL)) /* how far ahead of the products x is asked for */
+
+/* n inputs (whole vectors) that fit the first-level cache together with the samples: Zᵀ (n_out, BLOCK) += W x for J
+ * units; with_gram: G as well, from the same loads of x, which come from further away than W. */
+INLINE void NAME(columns_products)(const REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *x, REAL *Zt, REAL *G,
+                                   const int J, const int with_gram) {
+    const REAL *const x0 = x[0], *const x1 = x[1], *const x2 = x[2], *const x3 = x[3];
+    VEC sum[UNITS_MULTIPLIED][BLOCK], gram[8] = {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}};
+#pragma GCC unroll 20
     for (int k = 0; k < J * BLOCK; k++) sum[k / BLOCK][k % BLOCK] = (VEC){0};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        VEC w[3];
-#pragma GCC unroll 3
-        for (int j = 0; j < J; j++) w[j] = NAME(load)(W + j * ld + i);
-#pragma GCC unroll 12
-        for (int k = 0; k < J * BLOCK; k++) sum[k / BLOCK][k % BLOCK] += w[k / BLOCK] * NAME(load)(next[k % BLOCK] + i);
+        const VEC v0 = NAME(load)(x0 + i), v1 = NAME(load)(x1 + i), v2 = NAME(load)(x2 + i), v3 = NAME(load)(x3 + i);
+        if (with_gram) {
+            gram[0] += v1 * v0, gram[1] += v2 * v0, gram[2] += v2 * v1;
+            gram[3] += v3 * v0, gram[4] += v3 * v1, gram[5] += v3 * v2;
+            __builtin_prefetch(x0 + i + PREFETCH);
+            __builtin_prefetch(x1 + i + PREFETCH);
+            __builtin_prefetch(x2 + i + PREFETCH);
+            __builtin_prefetch(x3 + i + PREFETCH);
+        }
+#pragma GCC unroll 5
+        for (int j = 0; j < J; j++) {
+            const VEC w = NAME(load)(W + j * ld + i);
+            sum[j][0] += w * v0, sum[j][1] += w * v1, sum[j][2] += w * v2, sum[j][3] += w * v3;
+        }
     }
-#pragma GCC unroll 3
+#pragma GCC unroll 5
     for (int j = 0; j < J; j++) NAME(store_four_sums)(Zt + j * BLOCK, sum[j], 1);
+    if (with_gram) {
+        NAME(store_four_sums)(G, gram, 1);
+        NAME(store_four_sums)(G + 4, gram + 4, 1);
+    }
 }
 
 /* The same for the updates of J units: W_j += Σ_s u_s[j] x_s. */
 INLINE void NAME(columns_update)(REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL *const *x, const REAL *U,
                                  ptrdiff_t ld_z, const int J) {
     const REAL *const x0 = x[0], *const x1 = x[1], *const x2 = x[2], *const x3 = x[3];
-    VEC u[2][BLOCK];
-#pragma GCC unroll 8
+    VEC u[UNITS_UPDATED][BLOCK];
+#pragma GCC unroll 20
     for (int k = 0; k < J * BLOCK; k++) u[k / BLOCK][k % BLOCK] = NAME(broadcast)(U[k % BLOCK * ld_z + k / BLOCK]);
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const VEC v0 = NAME(load)(x0 + i), v1 = NAME(load)(x1 + i), v2 = NAME(load)(x2 + i), v3 = NAME(load)(x3 + i);
-#pragma GCC unroll 2
+#pragma GCC unroll 5
         for (int j = 0; j < J; j++) {
             VEC w = NAME(load)(W + j * ld + i) + u[j][0] * v0;
             w += u[j][1] * v1;
@@ -129,34 +157,61 @@ INLINE void NAME(columns_update)(REAL *W, ptrdiff_t ld, ptrdiff_t n, const REAL 
     }
 }
 
+/* A tile: n inputs (whole vectors) that fit the first-level cache together with the samples. */
 static void NAME(columns_tile)(REAL *W, ptrdiff_t ld, ptrdiff_t n_out, ptrdiff_t n, const REAL *const *before,
                                const REAL *U, ptrdiff_t ld_z, const REAL *const *next, REAL *Zt, REAL *G) {
-    if (before) {
-        ptrdiff_t j = 0;
-        for (; j + 2 <= n_out; j += 2) NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, 2);
-        if (j < n_out) NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, 1);
-    }
-    if (next) {
-        ptrdiff_t j = 0;
-        for (; j + 3 <= n_out; j += 3) NAME(columns_products)(W + j * ld, ld, n, next, Zt + j * BLOCK, 3);
-        if (n_out - j == 2) NAME(columns_products)(W + j * ld, ld, n, next, Zt + j * BLOCK, 2);
-        if (n_out - j == 1) NAME(columns_products)(W + j * ld, ld, n, next, Zt + j * BLOCK, 1);
-        NAME(gram)(n, next, G, 1);
-    }
+#define UPDATE(J) \
+    case J: NAME(columns_update)(W + j * ld, ld, n, before, U + j, ld_z, J); break
+    for (ptrdiff_t j = 0; before && j < n_out; j += UNITS_UPDATED)
+        switch (n_out - j < UNITS_UPDATED ? n_out - j : UNITS_UPDATED) {
+#if UNITS_UPDATED == 5
+            UPDATE(5);
+            UPDATE(4);
+#endif
+            UPDATE(3);
+            UPDATE(2);
+            UPDATE(1);
+        }
+#undef UPDATE
+#define PRODUCTS(J, WITH_GRAM) \
+    case J: NAME(columns_products)(W + j * ld, ld, n, next, Zt + j * BLOCK, G, J, WITH_GRAM); break
+    ptrdiff_t j = 0;
+    if (next)
+        switch (n_out < UNITS_WITH_GRAM ? n_out : UNITS_WITH_GRAM) {
+#if UNITS_WITH_GRAM == 5
+            PRODUCTS(5, 1);
+            PRODUCTS(4, 1);
+            PRODUCTS(3, 1);
+#endif
+            PRODUCTS(2, 1);
+            PRODUCTS(1, 1);
+        }
+    for (j = UNITS_WITH_GRAM; next && j < n_out; j += UNITS_MULTIPLIED)
+        switch (n_out - j < UNITS_MULTIPLIED ? n_out - j : UNITS_MULTIPLIED) {
+#if UNITS_MULTIPLIED == 5
+            PRODUCTS(5, 0);
+            PRODUCTS(4, 0);
+#endif
+            PRODUCTS(3, 0);
+            PRODUCTS(2, 0);
+            PRODUCTS(1, 0);
+        }
+#undef PRODUCTS
 }
 
 static void NAME(columns_turn)(const cmlp_op *op, REAL *W, const REAL *const *before, const REAL *U, ptrdiff_t ld_z,
                                const REAL *const *next, REAL *Z, REAL *G) {
-    const ptrdiff_t tile = 2048 / sizeof(REAL), whole = op->n_in / LANES * LANES;
+    const ptrdiff_t tile = 1024 / sizeof(REAL), whole = op->n_in / LANES * LANES;
     REAL *Zt = G + 8; /* (n_out, BLOCK) */
     const REAL *b4[BLOCK], *n4[BLOCK];
     if (next) memset(Zt, 0, (size_t)(op->n_out * BLOCK) * sizeof(REAL));
-    for (ptrdiff_t i = 0; i < whole; i += tile) {
+    for (ptrdiff_t i = 0, n; i < whole; i += n) {
+        n = whole - i < tile + tile / 2 ? whole - i : tile;
         for (int t = 0; t < BLOCK; t++) {
             if (before) b4[t] = before[t] + i;
             if (next) n4[t] = next[t] + i;
         }
-        NAME(columns_tile)(W + i, op->ld, op->n_out, whole - i < tile ? whole - i : tile, before ? b4 : NULL, U, ld_z,
+        NAME(columns_tile)(W + i, op->ld, op->n_out, n, before ? b4 : NULL, U, ld_z,
                            next ? n4 : NULL, Zt, G);
     }
     if (whole < op->n_in) { /* the last, partial vector of every sample, padded with zeros as W is */
@@ -222,3 +277,7 @@ static ptrdiff_t NAME(block_backward)(const cmlp_op *op, int t, const cmlp_targe
                             e + op->z, (REAL)to->clip_delta, (REAL)to->scale, scratch, u);
 }
 #undef BLOCK
+#undef UNITS_WITH_GRAM
+#undef UNITS_MULTIPLIED
+#undef UNITS_UPDATED
+#undef PREFETCH
