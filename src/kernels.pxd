@@ -87,7 +87,7 @@ cdef extern from "kernels/kernels.h" nogil:
         double (*loss)(const cmlp_net *, const void *, const void *, const void *, int64_t, double,
                        void *) noexcept nogil
         void (*activate_slice)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
-        void (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
+        int (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
                            void *) noexcept nogil
         void (*block_forward)(const cmlp_op *, int, const void *, const void *, const void *, void *) noexcept nogil
         ptrdiff_t (*block_backward)(const cmlp_op *, int, const cmlp_target *, const void *, void *, void *,

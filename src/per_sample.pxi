@@ -81,18 +81,18 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
     cdef const void *before[CMLP_BLOCK]
     cdef const void *next[CMLP_BLOCK]
     cdef cmlp_target to
-    cdef ptrdiff_t start = 0, c, t, count
+    cdef ptrdiff_t start = 0, c, t, count, good
     cdef double loss
     cdef int i
     to.values, to.clip_delta = params, u.clip_delta
     while start < s.n and result.bad < 0:
         count = min(<ptrdiff_t> CMLP_BLOCK, s.n - start)
-        for t in range(CMLP_BLOCK):  # a short last block repeats its last sample, with updates of 0
-            next[t] = x_of(p, s, sample_at(s, start + min(t, count - 1)))
-            if not s.checked and p.k.first_nonfinite(p.net.n_inputs, next[t]) >= 0:
-                result.bad = start + t
-                return
-        p.k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram)
+        take_block(p, s, start, count, next)
+        if not p.k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram):
+            good = count if s.checked else n_finite(p, count, next)
+            if good < count:  # the samples before it are learnt from: nothing of theirs depends on it
+                result.bad, count = start + good, good
+                take_block(p, s, start, count, next)
         memset(w.updates, 0, CMLP_BLOCK * p.net.width * p.size)
         for t in range(count):
             c = sample_at(s, start + t)
@@ -109,10 +109,28 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
             for i in range(p.n_ops - 1, 0, -1):
                 result.n_clipped += p.k.backward(&p.ops[i], params, &to, next[t], w.activations, w.errors, w.scratch)
             result.n_clipped += p.k.block_backward(op, t, &to, w.activations, w.errors, w.scratch, w.updates)
-        memcpy(before, next, sizeof(before))
+        if count:
+            memcpy(before, next, sizeof(before))
         start += count
     if start:
         p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)
+
+
+cdef void take_block(const Code *p, const Samples *s, ptrdiff_t start, ptrdiff_t count,
+                     const void **block) noexcept nogil:
+    """The inputs of `count` samples; a short block repeats its last sample, with updates of 0."""
+    cdef ptrdiff_t t
+    for t in range(CMLP_BLOCK if count else 0):
+        block[t] = x_of(p, s, sample_at(s, start + min(t, count - 1)))
+
+
+cdef ptrdiff_t n_finite(const Code *p, ptrdiff_t count, const void *const *block) noexcept nogil:
+    """How many inputs come before the first one with NaN or infinity."""
+    cdef ptrdiff_t t
+    for t in range(count):
+        if p.k.first_nonfinite(p.net.n_inputs, block[t]) >= 0:
+            return t
+    return count
 
 
 cdef void train_ahead(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,

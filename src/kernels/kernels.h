@@ -116,7 +116,7 @@ typedef struct {
     /* activations.h: f over a slice */                                                                              \
     X(void, activate_slice, (int activation, ptrdiff_t n, double alpha, const void *z, void *a))                     \
     /* block.h: per-sample SGD in blocks, for an operation that reads x */                                           \
-    X(void, block_turn,                                                                                              \
+    X(int, block_turn,                                                                                               \
       (const cmlp_op *op, void *params, const void *const *x_before, const void *updates, const void *const *x_next, \
        void *products, void *gram))                                                                                  \
     X(void, block_forward,                                                                                           \

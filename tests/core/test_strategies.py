@@ -7,6 +7,8 @@ import pytest
 
 import cmlp
 from cmlp import _core, reference
+from cmlp._engine.passes import Buffers
+from cmlp.data.samples import Samples
 from cmlp.layers import dense_layers
 
 SHAPES = [
@@ -99,6 +101,55 @@ def test_a_sample_without_finite_loss_in_a_block_is_named_and_the_last_good_epoc
     assert error.value.epoch == 0
     assert error.value.sample >= 30
     assert all(np.array_equal(W, b) for W, b in zip(network.weights, before, strict=True))
+
+
+def learnt_until_bad(sizes, dtype, in_blocks, X, y, order):
+    """Parameters after one pass of the core over rows that nobody has looked through, and its result."""
+    network = cmlp.MLP(sizes, activation="sigmoid", dtype=dtype, seed=1)
+    model = network._model
+    model.program.in_blocks = in_blocks
+    update = _core.record(_core.UPDATE)
+    workspace = np.zeros(model.program.workspace_size(1), dtype)
+    buffers = Buffers(workspace, None, None, {}, np.zeros(1))
+    samples = Samples(X, y, None, None, checked=False)
+    return model.parameters, model.program.train(model.parameters, buffers, samples, order, update, np.array([0.1]), 0)
+
+
+@pytest.mark.parametrize("sizes", SHAPES, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blocks_learn_from_all_samples_before_one_that_is_not_finite(level, sizes, value, dtype):
+    order = np.random.default_rng(5).permutation(11)
+    for bad in range(11):
+        X, y = samples(sizes, 11, dtype)
+        X[order[bad], bad % sizes[0]] = value
+        X[order[bad + 2 :], 0] = np.nan  # more of them behind it
+        plain, (plain_loss, *_, plain_bad) = learnt_until_bad(sizes, dtype, False, X, y, order)
+        blocks, (loss, *_, found) = learnt_until_bad(sizes, dtype, True, X, y, order)
+        assert found == plain_bad == bad
+        assert loss == pytest.approx(plain_loss, rel=1e-5)
+        np.testing.assert_allclose(blocks, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [0, 3, 4])
+def test_a_loss_that_is_not_finite_comes_before_an_input_that_is_not(level, first):
+    X, y = samples([257, 3, 2], 11, "float32")
+    y[first] = np.inf
+    X[first + 1, 7] = np.nan
+    for in_blocks in (False, True):
+        assert learnt_until_bad([257, 3, 2], "float32", in_blocks, X, y, None)[1][-1] == first
+
+
+def test_an_infinite_z_of_finite_inputs_is_no_infinite_input(level):
+    sizes = [257, 1, 2]
+    X, y = samples(sizes, 9, "float32")
+    signs = np.sign(cmlp.MLP(sizes, activation="sigmoid", seed=1).weights[0][:, 0])
+    X[8] = signs * np.finfo(np.float32).max  # z is infinite; σ(z) = 1, the loss and ∂ℓ/∂z = 0 are not
+    for in_blocks in (False, True):
+        parameters, (loss, *_, bad) = learnt_until_bad(sizes, "float32", in_blocks, X, y, None)
+        assert bad == -1
+        assert np.isfinite(loss)
+        assert np.isfinite(parameters).all()
 
 
 def layers_that_read_relus():
