@@ -34,6 +34,7 @@ from kernels cimport (
 
 cdef extern from "kernels/numbers.h":
     const double CMLP_EXACT
+    int cmlp_is_bool(PyObject *o) noexcept
     int cmlp_number(PyObject *o, double *value) noexcept
     int cmlp_cast(cnp.ndarray array, ptrdiff_t n, ptrdiff_t stride, void *to, int to_double) noexcept
 

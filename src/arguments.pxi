@@ -2,13 +2,12 @@
 # that is pointed into can change meanwhile. What is not plainly right is refused: the slow path checks and explains.
 
 
-cdef bint number_of(object given, double *number):
+cdef bint number_of(object given, double *number) noexcept:
     """Whether this is one number, alone or in an array (1,) or list, that a double holds exactly."""
-    cdef cnp.ndarray array
     cdef bint found
     if type(given) is cnp.ndarray:
-        array = given
-        found = cnp.PyArray_NDIM(array) <= 1 and cnp.PyArray_SIZE(array) == 1 and cmlp_cast(array, 1, 0, number, True)
+        found = (cnp.PyArray_NDIM(<cnp.ndarray> given) <= 1 and cnp.PyArray_SIZE(<cnp.ndarray> given) == 1
+                 and cmlp_cast(<cnp.ndarray> given, 1, 0, number, True))
     elif type(given) is list or type(given) is tuple:
         found = (PySequence_Fast_GET_SIZE(given) == 1
                  and cmlp_number(PySequence_Fast_GET_ITEM(given, 0), number))
@@ -17,15 +16,13 @@ cdef bint number_of(object given, double *number):
     return found and -CMLP_EXACT < number[0] < CMLP_EXACT  # not NaN
 
 
-cdef bint convert_row(object given, ptrdiff_t n, void *to, bint to_double):
+cdef bint convert_row(object given, ptrdiff_t n, void *to, bint to_double) noexcept:
     """Whether this is a row of n numbers, an array, list or tuple; `to` holds them then."""
-    cdef cnp.ndarray array
     cdef double number = 0.0
     cdef ptrdiff_t i
     if type(given) is cnp.ndarray:
-        array = given
-        return (cnp.PyArray_NDIM(array) == 1 and cnp.PyArray_DIM(array, 0) == n
-                and cmlp_cast(array, n, cnp.PyArray_STRIDE(array, 0), to, to_double))
+        return (cnp.PyArray_NDIM(<cnp.ndarray> given) == 1 and cnp.PyArray_DIM(<cnp.ndarray> given, 0) == n
+                and cmlp_cast(<cnp.ndarray> given, n, cnp.PyArray_STRIDE(<cnp.ndarray> given, 0), to, to_double))
     if (type(given) is not list and type(given) is not tuple) or PySequence_Fast_GET_SIZE(given) != n:
         return False
     for i in range(n):

@@ -29,6 +29,7 @@ cdef class OneRow:
     cdef Code code
     cdef Workspace w
     cdef char *params
+    cdef const char *params_end
     cdef int type_number
     cdef bint is_double
     # own rows, padded
@@ -63,6 +64,7 @@ cdef class OneRow:
         self.code = program.at_work(sizeof(double) if self.is_double else sizeof(float))
         self.w = workspace_for_one(&self.code, params, workspace)
         self.params = cnp.PyArray_BYTES(params)
+        self.params_end = self.params + cnp.PyArray_NBYTES(params)
         cdef ptrdiff_t n = self.code.net.n_inputs, size = self.code.size
         cdef ptrdiff_t row = n * size + CMLP_ALIGN, before = 3 * n * sizeof(double) + 2 * n * size
         cdef cnp.ndarray rows = np.zeros(before + 2 * row + self.code.net.n_outputs * size + CMLP_ALIGN, np.uint8)
@@ -121,22 +123,19 @@ cdef class OneRow:
 
     # ------------------------------------------------------------------------------------------------ what is given
 
-    cdef const void *row_of(self, object given, ptrdiff_t n, char *own):
+    cdef const void *row_of(self, object given, ptrdiff_t n, char *own) noexcept:
         """Where n numbers of the network's type lie: those given if they fit as they are, else in `own`; or NULL."""
-        cdef cnp.ndarray array
-        cdef char *data
-        if type(given) is cnp.ndarray:
-            array = given
-            if (cnp.PyArray_TYPE(array) == self.type_number and cnp.PyArray_NDIM(array) == 1
-                    and cnp.PyArray_DIM(array, 0) == n and cnp.PyArray_ISCARRAY_RO(array)):
-                data = cnp.PyArray_BYTES(array)
-                # a row of the weights themselves must not change while it is learnt from
-                if (data + n * self.code.size <= self.params
-                        or data >= self.params + self.code.net.n_parameters * self.code.size):
-                    return data
+        cdef const char *data
+        if (type(given) is cnp.ndarray and cnp.PyArray_TYPE(<cnp.ndarray> given) == self.type_number
+                and cnp.PyArray_NDIM(<cnp.ndarray> given) == 1 and cnp.PyArray_DIM(<cnp.ndarray> given, 0) == n
+                and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> given)):
+            data = cnp.PyArray_BYTES(<cnp.ndarray> given)
+            # a row of the weights themselves must not change while it is learnt from
+            if data + n * self.code.size <= self.params or data >= self.params_end:
+                return data
         return own if convert_row(given, n, own, self.is_double) else NULL
 
-    cdef bint take_x(self, object x, Given *given):
+    cdef bint take_x(self, object x, Given *given) noexcept:
         cdef ptrdiff_t n = self.code.net.n_inputs
         given.x = self.row_of(x, n, self.x)
         given.gaps = False
@@ -148,7 +147,7 @@ cdef class OneRow:
                                               else has_infinity(<const float *> given.x, n))
         return given.gaps
 
-    cdef bint take_target(self, object y, Given *given):
+    cdef bint take_target(self, object y, Given *given) noexcept:
         cdef int loss = self.code.net.loss
         cdef ptrdiff_t n = self.code.net.n_outputs
         cdef bint classes = takes_classes(&self.code.net)
@@ -176,12 +175,11 @@ cdef class OneRow:
             return suits(loss, <const double *> given.y, n)
         return suits(loss, <const float *> given.y, n)
 
-    cdef bint take_sample(self, object x, object y, object clip_delta, Given *given):
+    cdef bint take_sample(self, object x, object y, object clip_delta, Given *given) noexcept:
         given.clip_delta = INFINITY
         if clip_delta is not None:
-            if type(clip_delta) is not float and isinstance(clip_delta, (bool, np.bool_)):
-                return False
-            if not cmlp_number(<PyObject *> clip_delta, &given.clip_delta) or not 0.0 < given.clip_delta < INFINITY:
+            if (cmlp_is_bool(<PyObject *> clip_delta) or not cmlp_number(<PyObject *> clip_delta, &given.clip_delta)
+                    or not 0.0 < given.clip_delta < INFINITY):
                 return False
         return self.take_x(x, given) and self.take_target(y, given)
 

@@ -14,7 +14,7 @@ import weakref
 import numpy as np
 import pandas
 import pytest
-from helpers.cases import FLOATS, flat
+from helpers.cases import COMPOSITIONS, FLOATS, flat
 
 import cmlp
 from cmlp import SGD, schedules
@@ -533,3 +533,19 @@ def test_threads_may_share_a_network():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_numbers_that_were_not_finite_leave_no_trace_in_the_next_call(simd_level, name):
+    net = cmlp.Network(COMPOSITIONS[name]("relu"), 5, seed=0)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(7, 5)).astype("float32"), rng.normal(size=(7, 3)).astype("float32")
+    expected, scores, one_by_one = net.predict(X), net.evaluate(X, y), [net.predict_one(x) for x in X]
+    for value in (3e38, -3e38):
+        far = np.full((7, 5), value, "float32") * np.where(rng.random((7, 5)) < 0.5, 1, -1).astype("float32")
+        net.predict(far)
+        net.evaluate(far, y)
+        net.predict_one(far[0])
+        np.testing.assert_array_equal(net.predict(X), expected)
+        assert net.evaluate(X, y) == scores
+        np.testing.assert_array_equal([net.predict_one(x) for x in X], one_by_one)

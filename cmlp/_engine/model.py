@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
+_MOST_SPARE = 1 << 20  # bytes of a workspace that is kept for the next call
 _RATES_AHEAD = 256  # learning rates that one_row asks for at once
 
 
@@ -179,6 +180,7 @@ class Model:
         gaps = missing == "mean"
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), self.scaling.buffers, gaps)
         self._gradient: NDArray[Any] | None = None  # of one_row
+        self._spare: dict[tuple[int, int], NDArray[Any]] = {}  # the last workspace, by rows and threads
         self.weights, self.biases = self.views(self.parameters)
         self.set_optimizer(as_optimizer(optimizer))
 
@@ -199,6 +201,15 @@ class Model:
         """Return the scratch that one call of the core computes in, for so many samples or as many as go at once."""
         size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
         return _aligned_zeros(size, self.dtype)
+
+    def _borrow_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
+        """Return the workspace that the last such call left, or a new one: `pop` gives it to one thread alone."""
+        spare = self._spare.pop((rows, n_threads), None)
+        return self.workspace(rows, n_threads) if spare is None else spare
+
+    def _keep_workspace(self, workspace: NDArray[Any], rows: int, n_threads: int = 1) -> None:
+        if workspace.nbytes <= _MOST_SPARE:
+            self._spare = {(rows, n_threads): workspace}
 
     def views(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout, live."""
@@ -435,13 +446,17 @@ class Model:
             wanted = available_processors() if len(X) * self.n_parameters > _LEAST_FOR_THREADS else 1
         threads = min(wanted, -(-len(X) // ROWS_AT_ONCE))
         out = np.empty((len(X), self.n_outputs), self.dtype)
-        workspace = self.workspace(len(X) if threads == 1 else threads * ROWS_AT_ONCE, threads)
+        rows = len(X) if threads == 1 else threads * ROWS_AT_ONCE
+        workspace = self._borrow_workspace(rows, threads)
         self.program.predict(self.parameters, X, out, workspace, threads)
+        self._keep_workspace(workspace, rows, threads)
         return out
 
     def evaluate(self, samples: Samples) -> Scores:
         """Return the mean loss and, of a classifier, the accuracy."""
-        loss, correct = self.program.evaluate(self.parameters, samples, self.workspace(len(samples.X)))
+        workspace = self._borrow_workspace(len(samples.X))
+        loss, correct = self.program.evaluate(self.parameters, samples, workspace)
+        self._keep_workspace(workspace, len(samples.X))
         total = samples.total_weight()
         return Scores(loss / total, correct / total if self.loss_name in CLASSIFYING else None)
 

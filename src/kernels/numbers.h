@@ -27,6 +27,8 @@
 
 #define CMLP_EXACT 0x1p53 /* a double holds every whole number up to this */
 
+static inline int cmlp_is_bool(PyObject *o) { return PyBool_Check(o) || Py_TYPE(o) == &PyBoolArrType_Type; }
+
 /* Whether o is a number that a double holds exactly: of Python or NumPy, of exactly their types; no Python runs. */
 static int cmlp_number(PyObject *o, double *value) {
     if (PyFloat_CheckExact(o)) {
