@@ -41,9 +41,10 @@ ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
 ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("assign", "accumulate"))
 _DEFAULTS = dict(zip(OPERATION.names or (), record(OPERATION).item(), strict=True))
 
-# Measured: units of any layer, and weights of the first, of a chain that is learnt in one function.
-_MOST_IN_CHAIN = 64
-_MOST_FOR_CHAIN = 1024
+# Of a chain that is learnt in one function; measured. With more inputs blocks are faster; with more weights in all,
+# what lies between the layers no longer counts, and skipping dead relus does.
+_MOST_INPUTS_OF_CHAIN = 48
+_MOST_WEIGHTS_OF_CHAIN = 1536
 
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
 _LEAST_TO_SKIP_ZEROS = 1024
@@ -128,14 +129,12 @@ class Lowering:
 
     def _fastest(self, ways: tuple[str, ...]) -> str:
         """Choose among the possible ways of plain per-sample SGD (PER_SAMPLE_WAYS), by the shape alone."""
-        first = self.operations[0]
-        weights = first["n_in"] * first["n_out"]
-        narrow = weights <= _MOST_FOR_CHAIN and max(op["n_out"] for op in self.operations) <= _MOST_IN_CHAIN
-        if "ahead" in ways and narrow:
-            return "ahead"
-        if "as_chain" in ways and narrow:
-            return "as_chain"
-        return "in_blocks" if "in_blocks" in ways and weights >= _LEAST_FOR_BLOCKS else "by_operation"
+        sizes = [op["n_in"] * op["n_out"] for op in self.operations]
+        small = self.n_inputs <= _MOST_INPUTS_OF_CHAIN and sum(sizes) <= _MOST_WEIGHTS_OF_CHAIN
+        for way in ("ahead", "as_chain") if small else ():
+            if way in ways:
+                return way
+        return "in_blocks" if "in_blocks" in ways and sizes[0] >= _LEAST_FOR_BLOCKS else "by_operation"
 
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""

@@ -248,14 +248,18 @@ INLINE VEC NAME(chain_row)(REAL *W, REAL a_i, const VEC *d, const VEC *u, const 
 /* Memory is forgotten here: gcc would carry what it stored in registers to the next loop, until it has none left. */
 #define FORGET() __asm__ volatile("" ::: "memory")
 
-/* One pass over R vectors of units of W (n_in, ld) by rows: da (+)= W δ, then W += a uᵀ. da NULL: not wanted. */
+/* W += a uᵀ for R vectors of units, W (n_in, ld) by rows. */
+INLINE void NAME(chain_update)(ptrdiff_t n_in, REAL *W, ptrdiff_t ld, const REAL *a, const VEC *u, const int R) {
+    for (ptrdiff_t i = 0; i < n_in; i++, W += ld) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) NAME(store)(W + r * LANES, NAME(load)(W + r * LANES) + a[i] * u[r]);
+    }
+}
+
+/* The same, with da (+)= W δ in the same pass. */
 INLINE void NAME(chain_rows_back)(ptrdiff_t n_in, REAL *W, ptrdiff_t ld, const REAL *a, const VEC *d, const VEC *u,
                                   REAL *da, int add, const int R) {
     ptrdiff_t i = 0;
-    for (; !da && i < n_in; i++, W += ld) {
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) NAME(store)(W + r * LANES, NAME(load)(W + r * LANES) + a[i] * u[r]);
-    }
     VEC p[LANES];
     for (; i + LANES <= n_in; i += LANES) {
 #pragma GCC unroll 16
@@ -301,7 +305,7 @@ INLINE ptrdiff_t NAME(chain_deltas)(const cmlp_op *op, ptrdiff_t j, const REAL *
     return count;
 }
 
-/* One chunk of a layer by rows; `simple`: δ comes from the error buffer, else δ and u are in d and u. */
+/* One chunk of a layer by rows; deltas: δ and u of the whole layer, or NULL if they are still to be made. */
 INLINE ptrdiff_t NAME(chain_units_back)(const cmlp_op *op, ptrdiff_t j, REAL *params, const REAL *in,
                                         const REAL *buffer, REAL *errors, REAL psi, REAL scale, const REAL *deltas,
                                         const int R) {
@@ -321,8 +325,11 @@ INLINE ptrdiff_t NAME(chain_units_back)(const cmlp_op *op, ptrdiff_t j, REAL *pa
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) NAME(store)(b + r * LANES, NAME(load)(b + r * LANES) + u[r]);
     }
-    REAL *da = op->input_gradient == CMLP_NOT_WANTED ? NULL : errors + op->source;
-    NAME(chain_rows_back)(op->n_in, params + op->weights + j, op->ld, in, d, u, da, j > 0, R);
+    REAL *W = params + op->weights + j;
+    if (op->input_gradient == CMLP_NOT_WANTED)
+        NAME(chain_update)(op->n_in, W, op->ld, in, u, R);
+    else
+        NAME(chain_rows_back)(op->n_in, W, op->ld, in, d, u, errors + op->source, j > 0, R);
     return count;
 }
 
@@ -346,21 +353,49 @@ INLINE void NAME(chain_columns_back)(const cmlp_op *op, REAL *W, const REAL *a, 
     }
 }
 
+/* By columns, δ and u = scale · δ̃ into the scratch memory, unless they are `known` there, and b += u. */
+INLINE ptrdiff_t NAME(chain_columns_deltas)(const cmlp_op *op, REAL *b, const REAL *buffer, const REAL *errors,
+                                            REAL psi, REAL scale, REAL *scratch, int known) {
+    REAL *u = scratch + PADDED(op->n_out);
+    if (op->n_out == 1 && (op->fused || op->activation == CMLP_IDENTITY)) { /* scalars all the way */
+        const REAL d = scratch[0] = errors[op->out];
+        u[0] = scale * (d > psi ? psi : d < -psi ? -psi : d);
+        if (b) b[0] += u[0];
+        return d > psi || d < -psi;
+    }
+    ptrdiff_t count = 0;
+    for (ptrdiff_t j = 0; j < op->n_out; j += LANES) {
+        VEC d_j, u_j = NAME(load)(u + j);
+        if (!known) {
+            count += NAME(chain_deltas)(op, j, buffer, errors, psi, scale, &d_j, &u_j, 1);
+            NAME(store)(scratch + j, d_j);
+            NAME(store)(u + j, u_j);
+        }
+        if (b) NAME(store)(b + j, NAME(load)(b + j) + u_j);
+    }
+    return count;
+}
+
 /* One layer: δ from ∂ℓ/∂out, ∂ℓ/∂in with the weights as they are and the unclipped δ, then the weights. Returns how many
  * elements of δ were clipped. */
 INLINE ptrdiff_t NAME(chain_backward)(const cmlp_op *op, REAL *params, const REAL *in, const REAL *buffer, REAL *errors,
                                       REAL psi, REAL scale, REAL *scratch) {
-    const ptrdiff_t padded = PADDED(op->n_out);
-    ptrdiff_t n_out = op->n_out;
-    const int simple = op->fused || NAME(is_simple)(op->activation), by_rows = op->layout == CMLP_ROWS;
-    REAL *u = scratch + padded, *deltas = simple && by_rows ? NULL : scratch;
+    const ptrdiff_t n_out = op->n_out;
+    const int simple = op->fused || NAME(is_simple)(op->activation);
+    REAL *u = scratch + PADDED(n_out), *b = op->biases < 0 ? NULL : params + op->biases;
+    REAL *da = op->input_gradient == CMLP_NOT_WANTED ? NULL : errors + op->source;
     ptrdiff_t count = 0;
     if (!simple)
         count = NAME(error_term)(op, buffer + op->z, buffer + op->out, errors + op->out, errors + op->z, psi, scale,
                                  scratch, u);
-    for (ptrdiff_t j = 0; by_rows && j < n_out; j += 4 * LANES) {
-#define CHUNK(R)                                                                               \
-    count += NAME(chain_units_back)(op, j, params, in, buffer, errors, psi, scale, deltas, R); \
+    if (op->layout == CMLP_COLUMNS) {
+        count += NAME(chain_columns_deltas)(op, b, buffer, errors, psi, scale, scratch, !simple);
+        NAME(chain_columns_back)(op, params + op->weights, in, scratch, u, da);
+        return count;
+    }
+    for (ptrdiff_t j = 0; j < n_out; j += 4 * LANES) {
+#define CHUNK(R)                                                                                                \
+    count += NAME(chain_units_back)(op, j, params, in, buffer, errors, psi, scale, simple ? NULL : scratch, R); \
     break;
         switch ((n_out - j + LANES - 1) / LANES) {
         case 1: CHUNK(1)
@@ -370,26 +405,6 @@ INLINE ptrdiff_t NAME(chain_backward)(const cmlp_op *op, REAL *params, const REA
         }
 #undef CHUNK
     }
-    if (by_rows) return count;
-    REAL *b = params + op->biases;
-    if (n_out == 1 && (op->fused || op->activation == CMLP_IDENTITY)) { /* scalars all the way */
-        const REAL d = scratch[0] = errors[op->out];
-        count = d > psi || d < -psi;
-        u[0] = scale * (d > psi ? psi : d < -psi ? -psi : d);
-        if (op->biases >= 0) b[0] += u[0];
-        n_out = 0;
-    }
-    for (ptrdiff_t j = 0; j < n_out; j += LANES) {
-        VEC d_j, u_j;
-        if (simple) {
-            count += NAME(chain_deltas)(op, j, buffer, errors, psi, scale, &d_j, &u_j, 1);
-            NAME(store)(scratch + j, d_j);
-            NAME(store)(u + j, u_j);
-        }
-        if (op->biases >= 0) NAME(store)(b + j, NAME(load)(b + j) + NAME(load)(u + j));
-    }
-    NAME(chain_columns_back)(op, params + op->weights, in, scratch, u,
-                             op->input_gradient == CMLP_NOT_WANTED ? NULL : errors + op->source);
     return count;
 }
 
