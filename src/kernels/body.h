@@ -44,6 +44,8 @@ static const cmlp_kernels NAME(kernels) = {CMLP_KERNELS(CMLP_KERNEL)};
 #undef IVEC
 #undef UVEC
 #undef VEC16
+#undef LOAD_MASKED
+#undef BITS
 #undef N_REGISTERS
 #undef TALL
 #undef LANES

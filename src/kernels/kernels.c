@@ -4,6 +4,9 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if !defined(__GNUC__)
 #error "cmlp needs gcc or clang: its kernels are written with their vector extensions"

@@ -34,24 +34,52 @@ INLINE IVEC NAME(first_lanes)(ptrdiff_t m) {
     return index < (INT)m - (IVEC){0};
 }
 
-/* The first m <= LANES elements of p, zeros after them. The wide load may touch the padding of an own buffer. */
-INLINE VEC NAME(load_first)(const REAL *p, ptrdiff_t m) {
-    VEC v = NAME(load)(p);
-    return m >= LANES ? v : (VEC)((IVEC)v & NAME(first_lanes)(m));
-}
+/* Loads of x and y, memory that is not ours, touch exactly the m <= LANES elements asked for, others may touch the padding
+ * of an own buffer. AVX-512 and AVX2 have instructions that leave out lanes, and never fault there. */
+#if VECTOR_BYTES == 64 && !defined(CMLP_EMULATE_AVX512)
+#if DOUBLE_PRECISION
+#define LOAD_MASKED(p, m) (VEC) _mm512_maskz_loadu_pd((__mmask8)((1u << (m)) - 1), p)
+#define BITS(mask) _mm512_movepi64_mask((__m512i)(mask))
+#else
+#define LOAD_MASKED(p, m) (VEC) _mm512_maskz_loadu_ps((__mmask16)((1u << (m)) - 1), p)
+#define BITS(mask) _mm512_movepi32_mask((__m512i)(mask))
+#endif
+#elif VECTOR_BYTES == 32 && DOUBLE_PRECISION
+#define LOAD_MASKED(p, m) (VEC) _mm256_maskload_pd(p, (__m256i)NAME(first_lanes)(m))
+#define BITS(mask) _mm256_movemask_pd((__m256d)(mask))
+#elif VECTOR_BYTES == 32
+#define LOAD_MASKED(p, m) (VEC) _mm256_maskload_ps(p, (__m256i)NAME(first_lanes)(m))
+#define BITS(mask) _mm256_movemask_ps((__m256)(mask))
+#endif
 
-/* Stores the first m elements and leaves the neighbour's behind them as they are. */
-INLINE void NAME(store_first)(REAL *p, VEC v, ptrdiff_t m) {
-    NAME(store)(p, m >= LANES ? v : NAME(select)(NAME(first_lanes)(m), v, NAME(load)(p)));
-}
-
-/* The same for memory that is not ours (x, y): touches exactly m elements. */
+/* The first m elements of p, zeros after them. */
 INLINE VEC NAME(load_exactly)(const REAL *p, ptrdiff_t m) {
+    if (m >= LANES) return NAME(load)(p);
+#if defined(LOAD_MASKED)
+    return LOAD_MASKED(p, m);
+#else
     VEC v = {0};
 #pragma GCC unroll 16
     for (ptrdiff_t i = 0; i < LANES; i++)
         if (i < m) v[i] = p[i];
     return v;
+#endif
+}
+
+/* The same from an own buffer. */
+INLINE VEC NAME(load_first)(const REAL *p, ptrdiff_t m) {
+#if defined(LOAD_MASKED) && VECTOR_BYTES == 64
+    return NAME(load_exactly)(p, m);
+#else
+    VEC v = NAME(load)(p);
+    return m >= LANES ? v : (VEC)((IVEC)v & NAME(first_lanes)(m));
+#endif
+}
+
+/* Stores the first m elements and leaves the neighbour's behind them as they are; not masked, since processors do not
+ * forward masked stores to the loads that follow soon. */
+INLINE void NAME(store_first)(REAL *p, VEC v, ptrdiff_t m) {
+    NAME(store)(p, m >= LANES ? v : NAME(select)(NAME(first_lanes)(m), v, NAME(load)(p)));
 }
 
 /* A whole vector by 16-byte loads. */
@@ -76,18 +104,8 @@ INLINE VEC NAME(load_in_16s)(const REAL *p) {
 
 /* Bit i: whether lane i of a mask is set. */
 INLINE uint64_t NAME(bits)(IVEC mask) {
-#if VECTOR_BYTES == 32 && DOUBLE_PRECISION
-    return (uint64_t)__builtin_ia32_movmskpd256((VEC)mask);
-#elif VECTOR_BYTES == 32
-    return (uint64_t)__builtin_ia32_movmskps256((VEC)mask);
-#elif VECTOR_BYTES == 64 && DOUBLE_PRECISION
-    const VEC v = (VEC)mask;
-    return (uint64_t)__builtin_ia32_movmskpd256(__builtin_shufflevector(v, v, 0, 1, 2, 3)) |
-           (uint64_t)__builtin_ia32_movmskpd256(__builtin_shufflevector(v, v, 4, 5, 6, 7)) << 4;
-#elif VECTOR_BYTES == 64
-    const VEC v = (VEC)mask;
-    return (uint64_t)__builtin_ia32_movmskps256(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)) |
-           (uint64_t)__builtin_ia32_movmskps256(__builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)) << 8;
+#if defined(BITS)
+    return (uint64_t)BITS(mask);
 #else
     uint64_t set = 0;
     for (ptrdiff_t i = 0; i < LANES; i++) set |= (uint64_t)(mask[i] & 1) << i;
