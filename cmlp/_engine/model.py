@@ -385,14 +385,16 @@ class Model:
         self.one_row.plan(update, self.trained, buffers, weakref.ref(self))
         return True
 
-    def rates_ahead(self, first_step: int) -> NDArray[np.float64]:
-        """Return the learning rates of the steps from `first_step` on, as many as may be asked for by now."""
+    def rates_ahead(self, first_step: int) -> NDArray[np.float64] | None:
+        """Return the learning rates from `first_step` on, as many as may be asked for by now; None: something is wrong."""
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
         n = _RATES_AHEAD if schedule.known_ahead else 1
         rates, scale = schedule.rates(first_step, n, self.n_epochs), schedule.scale(self.memory)
         rates = rates if scale == 1.0 else rates * scale
-        return np.full(n, rates[0]) if len(rates) == 1 < n else rates
+        if len(rates) == n:
+            return rates
+        return np.full(n, rates[0]) if len(rates) == 1 else None
 
     def draw_dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""
