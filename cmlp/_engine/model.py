@@ -386,7 +386,7 @@ class Model:
         return True
 
     def rates_ahead(self, first_step: int) -> NDArray[np.float64] | None:
-        """Return the learning rates from `first_step` on, as many as may be asked for by now; None: something is wrong."""
+        """Return the rates from `first_step` on, as many as may be asked for by now; None if something is wrong."""
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
         n = _RATES_AHEAD if schedule.known_ahead else 1
