@@ -111,7 +111,7 @@ class _StepBuffers(Protocol):
 
 class _Ahead(Protocol):
     rng: np.random.Generator
-    def rates_ahead(self, first_step: int) -> NDArray[np.float64]: ...
+    def rates_ahead(self, first_step: int) -> NDArray[np.float64] | None: ...
 
 @final
 class Training:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -60,7 +60,7 @@ class Schedule(Declared, ABC):
         array([0.3, 0.2])
         """
 
-    @property
+    @cached_property
     def known_ahead(self) -> bool:
         """Whether rates may be asked for before their steps come: not where users' code gives them, which may notice.
 

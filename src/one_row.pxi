@@ -50,6 +50,7 @@ cdef class OneRow:
     cdef int64_t steps
     cdef object rates  # γ_t from step first_rate on
     cdef const double *rate
+    cdef double only_rate
     cdef int64_t first_rate, n_rates
     # seeds of dropout
     cdef object generator
@@ -287,6 +288,9 @@ cdef class OneRow:
             return False
         self.rates, self.rate = rates, <const double *> cnp.PyArray_DATA(rates)
         self.first_rate, self.n_rates = first, cnp.PyArray_DIM(rates, 0)
+        if self.n_rates == 1:  # maybe in users' own memory
+            self.only_rate = self.rate[0]
+            self.rates, self.rate = None, &self.only_rate
         return self.plan_keeps is not None and 0 <= self.steps - first < self.n_rates
 
     # ---------------------------------------------------------------------------------------------- seeds of dropout

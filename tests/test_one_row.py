@@ -191,6 +191,34 @@ def test_a_schedule_may_do_what_it_likes():
     net.learn_one(x, 1.0)
 
 
+@pytest.mark.parametrize("rates", [np.zeros(3) + 0.1, np.zeros(1, "float32"), [0.1], np.zeros((1, 1)), 0.1], ids=repr)
+def test_odd_rates_of_users_end_as_on_the_slow_path(rates):
+    class Odd(schedules.Schedule):
+        def rates(self, first_step, n_steps, epoch):
+            return rates
+
+    fast, slow = network(optimizer=SGD(Odd())), network(optimizer=SGD(Odd()))
+    found, expected = outcome(fast.learn_one, np.ones(5), 1), outcome(slowly, slow, np.ones(5), 1)
+    assert found == expected
+    assert_same(fast, slow)
+
+
+def test_a_schedule_of_users_may_give_the_same_memory_again_and_again():
+    memory = np.zeros(1)
+
+    class Own(schedules.Schedule):
+        def rates(self, first_step, n_steps, epoch):
+            memory.resize(1, refcheck=False)
+            memory[0] = 0.1 / (first_step + 1)
+            return memory
+
+    fast, slow = network(optimizer=SGD(Own())), network(optimizer=SGD(schedules.InverseTime(0.1)))
+    for x, y in zip(*stream(fast, 9), strict=True):
+        assert fast.learn_one(x, y) == slowly(slow, x, y)
+        memory.resize(9999, refcheck=False)
+        memory[:] = 7
+
+
 def assert_same_parameters(a, b):
     np.testing.assert_array_equal(a._model.parameters, b._model.parameters)
 

@@ -180,7 +180,7 @@ class Model:
         gaps = missing == "mean"
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), self.scaling.buffers, gaps)
         self._gradient: NDArray[Any] | None = None  # of one_row
-        self._spare: dict[tuple[int, int], NDArray[Any]] = {}  # the last workspace, by rows and threads
+        self._spare: dict[tuple[int, int, int], NDArray[Any]] = {}  # the last workspace, by rows, threads and size
         self.weights, self.biases = self.views(self.parameters)
         self.set_optimizer(as_optimizer(optimizer))
 
@@ -204,12 +204,13 @@ class Model:
 
     def _borrow_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
         """Return the workspace that the last such call left, or a new one: `pop` gives it to one thread alone."""
-        spare = self._spare.pop((rows, n_threads), None)
-        return self.workspace(rows, n_threads) if spare is None else spare
+        size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
+        spare = self._spare.pop((rows, n_threads, size), None)
+        return _aligned_zeros(size, self.dtype) if spare is None else spare
 
     def _keep_workspace(self, workspace: NDArray[Any], rows: int, n_threads: int = 1) -> None:
         if workspace.nbytes <= _MOST_SPARE:
-            self._spare = {(rows, n_threads): workspace}
+            self._spare = {(rows, n_threads, workspace.size): workspace}
 
     def views(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout, live."""
@@ -385,14 +386,16 @@ class Model:
         self.one_row.plan(update, self.trained, buffers, weakref.ref(self))
         return True
 
-    def rates_ahead(self, first_step: int) -> NDArray[np.float64]:
-        """Return the learning rates of the steps from `first_step` on, as many as may be asked for by now."""
+    def rates_ahead(self, first_step: int) -> NDArray[np.float64] | None:
+        """Return the rates from `first_step` on, as many as may be asked for by now; None if something is wrong."""
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
         n = _RATES_AHEAD if schedule.known_ahead else 1
         rates, scale = schedule.rates(first_step, n, self.n_epochs), schedule.scale(self.memory)
         rates = rates if scale == 1.0 else rates * scale
-        return np.full(n, rates[0]) if len(rates) == 1 < n else rates
+        if len(rates) == n:
+            return rates
+        return np.full(n, rates[0]) if len(rates) == 1 else None
 
     def draw_dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""
