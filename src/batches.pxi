@@ -119,8 +119,8 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
         op = &p.ops[i]
         if op.kind != CMLP_DENSE:
             continue
-        at = share(op.n_in, 32, part, job.n_parts)
-        end = share(op.n_in, 32, part + 1, job.n_parts)
+        at = share(op.n_in, 16, part, job.n_parts)
+        end = share(op.n_in, 16, part + 1, job.n_parts)
         while at < end:
             stop = min(at + INPUTS_AT_ONCE, end) if job.at_once else end
             row = 0
