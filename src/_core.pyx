@@ -71,17 +71,17 @@ def _cap_level_from_environment():
 _cap_level_from_environment()
 
 
-def first_nonfinite(values):
-    """Flat index of the first NaN or infinity in a C-contiguous float32 or float64 array, or -1."""
-    return flat_first_nonfinite(values.reshape(-1))
-
-
-def flat_first_nonfinite(const floating[::1] values):
-    cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
-    cdef ptrdiff_t index = -1
-    if values.shape[0]:
-        with nogil:
-            index = k.first_nonfinite(values.shape[0], &values[0])
+def first_nonfinite(cnp.ndarray values):
+    """Flat index of the first NaN or infinity in a float32 or float64 array, or -1."""
+    cdef int type_number = cnp.PyArray_TYPE(values)
+    cdef ptrdiff_t index
+    if type_number not in (<int> cnp.NPY_FLOAT, <int> cnp.NPY_DOUBLE):
+        raise ValueError(f"expected an array of float32 or float64, not of {values.dtype}")
+    if not cnp.PyArray_ISCARRAY_RO(values):
+        values = np.require(values, values.dtype.newbyteorder("="), ["C", "A"])
+    cdef const cmlp_kernels *k = cmlp_table(_level, type_number == <int> cnp.NPY_DOUBLE)
+    with nogil:
+        index = k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
     return index
 
 

@@ -15,6 +15,7 @@ from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
+from cmlp._engine.update import Updates
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
 from cmlp.initializers import initial_biases, initial_weights
@@ -81,12 +82,26 @@ class Gradients:
     loss: float
 
 
-class Snapshot(NamedTuple):
-    """What training changes, copied; see `Model.snapshot`."""
+class Snapshot:
+    """What training changes, copied, so that a model can go back; its optimiser stays the same meanwhile."""
 
-    arrays: list[NDArray[Any]]
-    memory: dict[str, float]
-    n_steps: int
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._live = [model.parameters, *model.slots.values(), *model.scaling.buffers]
+        self._saved = [np.empty_like(array) for array in self._live]
+        self.take()
+
+    def take(self) -> None:
+        """Copy what is there now."""
+        for saved, array in zip(self._saved, self._live, strict=True):
+            saved[...] = array
+        self._memory, self._n_steps = dict(self._model.memory), self._model.n_steps
+
+    def restore(self) -> None:
+        """Go back."""
+        for array, saved in zip(self._live, self._saved, strict=True):
+            array[...] = saved
+        self._model.memory, self._model.n_steps = dict(self._memory), self._n_steps
 
 
 class Standing(NamedTuple):
@@ -98,6 +113,23 @@ class Standing(NamedTuple):
     counters: tuple[int, int]
     generator: Any
     scale: list[NDArray[Any]]
+
+
+class Unchanged:
+    """A context whose errors find the model as it was; see `Model.unchanged_if_refused`."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def __enter__(self) -> Standing:
+        """Return what the model is now."""
+        self._standing = self._model.standing()
+        return self._standing
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Put it back if there was an error."""
+        if kind is not None:
+            self._model.put_back(self._standing)
 
 
 class Model:
@@ -135,6 +167,7 @@ class Model:
     memory: dict[str, float]
     n_epochs: int
     in_training = False  # whether `fit` is at work, whose plan is fixed
+    spare_run: Any = None  # of the last training call, for the next one; see `passes.Run.begin`
 
     def __init__(
         self,
@@ -168,6 +201,7 @@ class Model:
         scale = self.scaling.buffers if standardize else None
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), scale)
         self.weights, self.biases = self.views(self.parameters)
+        self.updates = Updates()
         self.set_optimizer(as_optimizer(optimizer))
 
     def initialise(self) -> None:
@@ -214,21 +248,6 @@ class Model:
     def n_steps(self, n_steps: int) -> None:
         self.one_row.n_steps = n_steps
 
-    def snapshot(self, into: Snapshot | None = None) -> Snapshot:
-        """Copy what training changes, for `restore`; the arrays of an earlier snapshot are used again."""
-        live = self._live()
-        if into is None:
-            return Snapshot([array.copy() for array in live], dict(self.memory), self.n_steps)
-        for saved, array in zip(into.arrays, live, strict=True):
-            saved[...] = array
-        return Snapshot(into.arrays, dict(self.memory), self.n_steps)
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot that was taken with the present optimiser."""
-        for array, saved in zip(self._live(), snapshot.arrays, strict=True):
-            array[...] = saved
-        self.memory, self.n_steps = dict(snapshot.memory), snapshot.n_steps
-
     def standing(self) -> Standing:
         """Return what a training call changes before its first step, for `put_back`."""
         counters = self.n_steps, self.n_epochs
@@ -236,7 +255,7 @@ class Model:
         return Standing(self.optimizer, self.slots, self.memory, counters, self.rng.bit_generator.state, scale)
 
     def put_back(self, standing: Standing) -> None:
-        """Be what the model was, after `restore` has taken back the steps made since, if there were any."""
+        """Be what the model was, after a Snapshot has taken back the steps made since, if there were any."""
         self.slots, self.memory = standing.slots, standing.memory
         self.n_steps, self.n_epochs = standing.counters
         self.rng.bit_generator.state = standing.generator
@@ -244,15 +263,9 @@ class Model:
             array[...] = before
         self._take(standing.optimizer)
 
-    @contextmanager
-    def unchanged_if_refused(self) -> Iterator[Standing]:
+    def unchanged_if_refused(self) -> Unchanged:
         """Put everything back if the block, which prepares a training call, raises an error."""
-        standing = self.standing()
-        try:
-            yield standing
-        except BaseException:
-            self.put_back(standing)
-            raise
+        return Unchanged(self)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -262,9 +275,6 @@ class Model:
             yield
         finally:
             self.in_training = before
-
-    def _live(self) -> list[NDArray[Any]]:
-        return [self.parameters, *self.slots.values(), *self.scaling.buffers]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""

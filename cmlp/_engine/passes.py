@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._core import Training, is_plain
+from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
 from cmlp.optimizers import SteppingOptimizer
@@ -21,13 +22,14 @@ from cmlp.schedules import Constant
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cmlp._engine.model import Model, Snapshot
+    from cmlp._engine.model import Model
     from cmlp.data.samples import Samples
 
+_SPARED_BYTES = 1 << 20
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
 
 
-@dataclass
+@dataclass(slots=True)
 class Pass:
     """What one pass over the samples did, complete or not."""
 
@@ -68,11 +70,13 @@ class Run:
     """The memory of one training call: scratch, a gradient if one is needed, and a copy of the last good state."""
 
     def __init__(self, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> None:
-        self.model, self.samples, self.update = model, samples, update
+        self.model, self.update, self._n_threads = model, update, n_threads
         self.batch_size, plain = int(update["batch_size"]), is_plain(update)
+        self.counts_right = bool(update["counts_right"])
         self._threads = Crossover(n_threads, self.batch_size, model.parameters.size)
         averaging = model.optimizer.averaging
         self._swa = averaging if isinstance(averaging, SWA) else None
+        self._state = model.slots
         self._buffers = Buffers(
             workspace=model.workspace(self.batch_size, self._threads.most),
             gradient=None if plain else model.new_vector(),
@@ -84,11 +88,30 @@ class Run:
         self._chunk = self._visits_in(model.parameters.size + 100)
         self._measures = not plain
         self._constant: tuple[Any, NDArray[np.float64]] = None, np.zeros(1)  # an optimiser and its constant rate
+        self._snapshot: Snapshot | None = None
+        self._begin(samples)
+
+    @classmethod
+    def of(cls, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> Run:
+        """Return the run of the model's last call, if it had the same plan and has been spared, or else a new one."""
+        run, model.spare_run = model.spare_run, None  # nobody else can take it now
+        if run is None or run.update is not update or run._state is not model.slots or run._n_threads != n_threads:
+            return cls(model, samples, update, n_threads)
+        run._begin(samples)
+        return run  # type: ignore[no-any-return]
+
+    def _begin(self, samples: Samples) -> None:
+        self.samples = samples
         self._training: Training | None = None
         self._learnt_from: Samples | None = None
-        self._snapshot: Snapshot | None = None
-        if model.drops_out:
-            update["seed"] = model.draw_dropout_seed()
+        if self.model.drops_out:
+            self.update["seed"] = self.model.draw_dropout_seed()
+
+    def spare(self) -> None:
+        """Leave the memory to the model's next call, if it is not much."""
+        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= _SPARED_BYTES:
+            self.samples = self._training = self._learnt_from = None  # type: ignore[assignment]
+            self.model.spare_run = self
 
     def _visits_in(self, nanoseconds: float) -> int:
         """Return how many visits a chunk has if one takes so long: whole batches."""
@@ -97,7 +120,7 @@ class Run:
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
         model = self.model
-        if model.optimizer.averaging is not None and model.n_steps == 0:
+        if (self._swa is not None or self._buffers.average is not None) and model.n_steps == 0:
             model.trained[...] = model.parameters
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
@@ -205,12 +228,15 @@ class Run:
 
     def save_state(self) -> None:
         """Copy what training changes, for `restore_state`."""
-        self._snapshot = self.model.snapshot(self._snapshot)
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self.model)
+        else:
+            self._snapshot.take()
 
     def restore_state(self) -> None:
         """Take the model back to what `save_state` saw."""
         assert self._snapshot is not None
-        self.model.restore(self._snapshot)
+        self._snapshot.restore()
 
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
