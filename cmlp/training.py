@@ -392,7 +392,7 @@ class _FitRules:
         """Enter an epoch into the history; return the monitored loss."""
         run, history, monitored = self.run, self.history, result.loss
         history.loss.append(result.loss)
-        if run.update["counts_right"]:
+        if run.counts_right:
             history.accuracy.append(result.correct / result.weight if result.weight else 0.0)
         history.clipped.append(result.clipped)
         history.learning_rate.append(result.learning_rate)

@@ -1,6 +1,6 @@
-# Batch by batch, for any optimiser. The caller's thread goes through them and shares work with its team: in parts of the
-# rows, of the inputs of every layer, or of the parameters. No sum is divided among parts, so the numbers do not depend on
-# how many there are.
+# Batch by batch, for any optimiser. The caller's thread goes through them and shares work with its team: in parts of
+# the rows, of the inputs of every layer, or of the parameters. No sum is divided among parts, so the numbers do not
+# depend on how many there are, nor on who takes them.
 
 
 # So many inputs of a layer make their step together: few enough that their gradient stays in the second-level cache.

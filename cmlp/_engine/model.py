@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +25,7 @@ from cmlp.optimizers import SGD, Optimizer, Rprop, SteppingOptimizer, as_optimiz
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+_FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
 
 
@@ -87,19 +87,19 @@ class Snapshot:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._live = [model.parameters, *model.slots.values(), *model.scaling.buffers]
-        self._saved = [np.empty_like(array) for array in self._live]
+        live = [model.parameters, *model.slots.values(), *model.scaling.buffers]
+        self._pairs = [(np.empty_like(array), array) for array in live]
         self.take()
 
     def take(self) -> None:
         """Copy what is there now."""
-        for saved, array in zip(self._saved, self._live, strict=True):
+        for saved, array in self._pairs:
             saved[...] = array
         self._memory, self._n_steps = dict(self._model.memory), self._model.n_steps
 
     def restore(self) -> None:
         """Go back."""
-        for array, saved in zip(self._live, self._saved, strict=True):
+        for saved, array in self._pairs:
             array[...] = saved
         self._model.memory, self._model.n_steps = dict(self._memory), self._n_steps
 
@@ -130,6 +130,21 @@ class Unchanged:
         """Put it back if there was an error."""
         if kind is not None:
             self._model.put_back(self._standing)
+
+
+class Fixed:
+    """A context in which a model keeps its optimiser."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._before = model, model.in_training
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._model.in_training = True
+
+    def __exit__(self, *_: object) -> None:
+        """Let it change as before."""
+        self._model.in_training = self._before
 
 
 class Model:
@@ -267,14 +282,9 @@ class Model:
         """Put everything back if the block, which prepares a training call, raises an error."""
         return Unchanged(self)
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
+    def training(self) -> Fixed:
         """Keep the optimiser for the block, whose plan is made for it."""
-        before, self.in_training = self.in_training, True
-        try:
-            yield
-        finally:
-            self.in_training = before
+        return Fixed(self)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
@@ -467,7 +477,10 @@ def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
-    for known in (np.dtype("float32"), np.dtype("float64")):
+    for known in _FLOATS:
+        if dtype is known or dtype is known.type:
+            return known
+    for known in _FLOATS:
         if dtype is not None and dtype in (known, known.name, known.type):  # np.dtype(None) is float64
             return known
     raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")

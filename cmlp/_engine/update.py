@@ -23,14 +23,15 @@ class Updates:
 
     def __init__(self) -> None:
         self._asked: tuple[Any, ...] = ()
+        self._n_samples = 0
         self._update: NDArray[np.void] | None = None
 
     def get(self, optimizer: Optimizer, n_samples: int, **settings: Any) -> NDArray[np.void]:
         """Return a record that its users leave as it is, but for the seed of dropout."""
         asked = (optimizer, *settings, *settings.values())
-        if self._update is not None and n_samples == self._n_samples and len(asked) == len(self._asked):
-            if all(map(is_, asked, self._asked)):
-                return self._update
+        same = n_samples == self._n_samples and len(asked) == len(self._asked) and all(map(is_, asked, self._asked))
+        if same and self._update is not None:
+            return self._update
         update = make_update(optimizer, n_samples, **settings)
         if all(type(value) in _PLAIN for value in settings.values()):  # nothing that could change inside
             self._asked, self._n_samples, self._update = asked, n_samples, update
