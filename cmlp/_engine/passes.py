@@ -84,8 +84,8 @@ class Run:
             slots={name: model.slots[name] for name in model.optimizer.state_names},
             last_loss=np.zeros(1),
         )
-        # a sample costs about 1 ns per parameter and 100 ns besides; in batches it is much less, and is measured
-        self._chunk = self._visits_in(model.parameters.size + 100)
+        # a sample costs 100 ns and 1 ns per parameter, or less; in batches, which may end anywhere, it is measured
+        self._chunk = self._visits_in(model.parameters.size / (1 if plain else 8) + 100)
         self._in_batches, self._averages = not plain, averaging is not None
         self._constant: tuple[Any, NDArray[np.float64]] = None, np.zeros(1)  # an optimiser and its constant rate
         self._snapshot: Snapshot | None = None
@@ -177,7 +177,8 @@ class Run:
                 model.parameters[...] = model.trained
         seconds = time.perf_counter() - began
         self._threads.took(n_threads, stop - start, seconds)
-        self._chunk = self._visits_in(1e9 * seconds / (stop - start))
+        if self._threads.settled:
+            self._chunk = self._visits_in(1e9 * seconds / (stop - start))
         if "last_loss" in model.memory:
             model.memory["last_loss"] = last_loss.item()
         return bad
