@@ -19,10 +19,22 @@ cdef void drop_rows(const Job *job, int i, ptrdiff_t start, const cmlp_rows *row
                  values + (r * row_step(rows) + p.ops[i].out * unit_step(rows)) * p.size)
 
 
+cdef void leave_inputs(const Code *p, const Samples *s, ptrdiff_t start, cmlp_rows *rows) noexcept nogil:
+    """Lets the rows' x be the samples from position `start` on, if they lie there row by row.
+
+    Vector loads may run past a row, into the next: the last rows of X are copied.
+    """
+    cdef ptrdiff_t behind = (s.n_rows - start - rows.n) * p.net.n_inputs * p.size
+    if not rows.units_first and s.order == NULL and behind >= CMLP_ALIGN:
+        rows.x, rows.x_stride = <char *> x_of(p, s, start), p.net.n_inputs
+
+
 cdef void bring_inputs(const Code *p, const Samples *s, ptrdiff_t start, const cmlp_rows *rows) noexcept nogil:
-    """Copies the samples from position `start` on to the rows."""
+    """Copies the samples from position `start` on to the rows, unless they are there."""
     cdef const void *x[CMLP_ROWS_AT_ONCE]
     cdef ptrdiff_t r
+    if rows.x == x_of(p, s, start):
+        return
     for r in range(rows.n):
         if rows.units_first:
             x[r] = x_of(p, s, sample_at(s, start + r))
@@ -91,19 +103,35 @@ cdef bint learn_rows(Job *job, ptrdiff_t start, const cmlp_rows *rows, double *l
     return True
 
 
+cdef cmlp_rows rows_for(const Job *job, ptrdiff_t start, ptrdiff_t n_rows, ptrdiff_t first,
+                        ptrdiff_t stop) noexcept nogil:
+    """Rows of the workspace from `first` on, as `rows_of` has them, for n_rows samples from position `start` on.
+
+    All of these lie in one place, be it X or the workspace.
+    """
+    cdef cmlp_rows all = rows_of(job.p, job.w, 0, n_rows), rows = rows_of(job.p, job.w, first, stop)
+    cdef char *copies = all.x
+    if not all.units_first:
+        leave_inputs(job.p, job.s, start, &all)
+        if all.x != copies:
+            rows.x, rows.x_stride = all.x + first * all.x_stride * job.p.size, all.x_stride
+    return rows
+
+
 cdef void learn_share(Job *job, ptrdiff_t start, ptrdiff_t n_rows, double scale, int thread, int n) noexcept nogil:
     """The thread's part of n_rows rows at `start`, up to a loss that is not finite."""
     cdef ptrdiff_t granule = MOST_LANES if job.p.net.batches == CMLP_UNITS_FIRST else 4
     cdef ptrdiff_t first = share(n_rows, granule, thread, n), stop = share(n_rows, granule, thread + 1, n)
     cdef cmlp_rows rows
     while first < stop:
-        rows = rows_of(job.p, job.w, first, stop)
+        rows = rows_for(job, start, n_rows, first, stop)
         if not learn_rows(job, start + first, &rows, job.losses + first, scale, thread):
             return
         first += rows.n
 
 
-cdef void sum_gradient(Job *job, ptrdiff_t n_rows, bint first, const Steps *steps, int thread, int n) noexcept nogil:
+cdef void sum_gradient(Job *job, ptrdiff_t start, ptrdiff_t n_rows, bint first, const Steps *steps, int thread,
+                       int n) noexcept nogil:
     """The thread's inputs of every dense layer: gradient = or += inᵀ · deltas over all rows.
 
     Their parameters make their step at once, if there are `steps`, while gradient and parameters are in the caches.
@@ -123,7 +151,7 @@ cdef void sum_gradient(Job *job, ptrdiff_t n_rows, bint first, const Steps *step
             stop = end if steps == NULL else min(at + INPUTS_AT_ONCE, end)
             row = 0
             while row < n_rows:
-                rows = rows_of(p, job.w, row, n_rows)
+                rows = rows_for(job, start, n_rows, row, n_rows)
                 p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, row > 0 or not first)
                 row += rows.n
             if steps != NULL:
@@ -134,20 +162,25 @@ cdef void sum_gradient(Job *job, ptrdiff_t n_rows, bint first, const Steps *step
 cdef bint count_losses(Job *job, ptrdiff_t start, ptrdiff_t rows, int thread) noexcept nogil:
     """Whether all losses of these rows are finite; thread 0 adds them up, in order."""
     cdef cmlp_rows at
-    cdef ptrdiff_t r, c
+    cdef ptrdiff_t r, c, n = rows
+    cdef double weighted, loss = job.result.loss, batch_loss = job.batch_loss
     for r in range(rows):
         if not isfinite(job.losses[r]):
-            if thread == 0:
-                job.result.bad = start + r
-            return False
-        if thread == 0:
-            c = sample_at(job.s, start + r)
-            job.result.loss += job.losses[r] * weight_of(job.s, c)
-            job.batch_loss += job.losses[r] * weight_of(job.s, c)
-            if job.u.counts_right:
-                at = rows_of(job.p, job.w, r, r + 1)
-                count_right(job.p, job.s, c, at.activations, unit_step(&at), &job.result.correct)
-    return True
+            n = r
+            break
+    if thread > 0:
+        return n == rows
+    for r in range(n):
+        c = sample_at(job.s, start + r)
+        weighted = job.losses[r] * weight_of(job.s, c)
+        loss, batch_loss = loss + weighted, batch_loss + weighted
+        if job.u.counts_right:
+            at = rows_of(job.p, job.w, r, r + 1)
+            count_right(job.p, job.s, c, at.activations, unit_step(&at), &job.result.correct)
+    job.result.loss, job.batch_loss = loss, batch_loss
+    if n < rows:
+        job.result.bad = start + n
+    return n == rows
 
 
 cdef double batch_weight(const Job *job, ptrdiff_t start, ptrdiff_t stop) noexcept nogil:
@@ -199,7 +232,7 @@ cdef bint learn_batch(Job *job, ptrdiff_t start, ptrdiff_t stop, ptrdiff_t t, do
             if job.u.rule == CMLP_RPROP:  # which asks whether the loss rose: thread 0 must have added all of it
                 cmlp_wait_for_team(barrier)
             steps = steps_of(job, t, weight)
-        sum_gradient(job, rows, start == first, &steps if at_once else NULL, thread, n)
+        sum_gradient(job, start, rows, start == first, &steps if at_once else NULL, thread, n)
         cmlp_wait_for_team(barrier)
         start += rows
     return True
@@ -252,6 +285,7 @@ cdef void predict_rows(void *context, int thread, int n, cmlp_barrier *barrier) 
     while at < stop:
         rows = rows_of(p, job.w, thread * CMLP_ROWS_AT_ONCE,
                        thread * CMLP_ROWS_AT_ONCE + min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, stop - at))
+        leave_inputs(p, job.s, at, &rows)
         if rows.n == 1:
             run_forward(p, job.vectors.params, x_of(p, job.s, at), rows.activations, 0)
         else:

@@ -235,9 +235,17 @@ static ptrdiff_t NAME(rows_first_errors)(const cmlp_op *op, const void *params, 
     return count;
 }
 
-/* g (width,) = or += the sum of the rows of deltas, in their order. */
+/* g (width,) = or += the sum of the rows of deltas, in their order; as many vectors at a time as hide the latency. */
 static void NAME(sum_rows)(ptrdiff_t n, ptrdiff_t width, const REAL *d, ptrdiff_t d_row, REAL *g, int accumulate) {
-    for (ptrdiff_t j = 0; j < width; j += LANES) {
+    ptrdiff_t j = 0;
+    for (; j + 4 * LANES <= width; j += 4 * LANES) {
+        VEC sum[4];
+        for (int t = 0; t < 4; t++) sum[t] = accumulate ? NAME(load)(g + j + t * LANES) : (VEC){0};
+        for (ptrdiff_t i = 0; i < n; i++)
+            for (int t = 0; t < 4; t++) sum[t] += NAME(load)(d + i * d_row + j + t * LANES);
+        for (int t = 0; t < 4; t++) NAME(store)(g + j + t * LANES, sum[t]);
+    }
+    for (; j < width; j += LANES) {
         VEC sum = accumulate ? NAME(load)(g + j) : (VEC){0};
         for (ptrdiff_t i = 0; i < n; i++) sum += NAME(load)(d + i * d_row + j);
         NAME(store)(g + j, sum);

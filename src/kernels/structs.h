@@ -45,7 +45,7 @@
     X(int, loss, 0)                                                                                                 \
     X(int, fused, 0) /* the last operation's activation and the loss are a natural pair: the loss gives δ itself */ \
     X(int, in_blocks, 0) /* plain per-sample SGD takes x in blocks (block.h), which only the first operation may read */ \
-    X(int, batches, 0)   /* the way that batches are computed */
+    X(int, batches, 0)   /* how batches are computed (CMLP_BATCH_WAYS) if they are large enough for vectors along them */
 
 /* How gradients become steps: what stays the same from step to step. Infinite limits switch a clipping off. The loss of
  * a batch with `weighted_mean` is scikit-learn's objective, (loss_scale · Σ s_c ℓ_c + ½ α Σ‖W‖²) / Σ s_c, counted once
