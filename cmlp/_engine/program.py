@@ -124,7 +124,7 @@ class Lowering:
 
     def _is_narrow(self) -> bool:
         """Whether batches should have their vectors along the rows (src/kernels/units_first.h): if no layer is wide."""
-        return max(max(op["n_in"], op["n_out"]) for op in self.operations) <= _MOST_UNITS_FIRST
+        return all(max(op["n_in"], op["n_out"]) <= _MOST_UNITS_FIRST for op in self.operations)
 
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""

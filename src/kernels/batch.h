@@ -57,10 +57,8 @@ static void NAME(product_panel)(NAME(factors) f, ptrdiff_t wide) {
     for (ptrdiff_t high; f.m > 0; f.m -= high) {
         high = f.m >= TALL ? TALL : f.m >= 4 ? 4 : f.m >= 2 ? 2 : 1;
         if (R == 4) high = f.m;
-#define TILE(M, R)                                   \
-    case (M) * 8 + (R):                              \
-        NAME(product_tile)(&f, wide, M, R); \
-        break;
+#define TILE(M, R) \
+    case (M) * 8 + (R): NAME(product_tile)(&f, wide, M, R); break;
         switch (high * 8 + R) {
             TILE(TALL, 2)
             TILE(TALL, 1)
@@ -194,9 +192,19 @@ static void NAME(rows_first_forward)(const cmlp_op *op, const void *params, cons
     const REAL *W = (const REAL *)params + op->weights;
     const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
     if (op->layout == CMLP_ROWS)
-        NAME(product)((NAME(factors)){
-            .m = r->n, .n = op->n_out, .k = op->n_in, .a = in, .a_row = in_stride, .a_k = 1, .b = W, .b_row = op->ld,
-            .c = z, .c_row = r->stride, .bias = b, .accumulate = op->accumulate, .relu = relu});
+        NAME(product)((NAME(factors)){.m = r->n,
+                                      .n = op->n_out,
+                                      .k = op->n_in,
+                                      .a = in,
+                                      .a_row = in_stride,
+                                      .a_k = 1,
+                                      .b = W,
+                                      .b_row = op->ld,
+                                      .c = z,
+                                      .c_row = r->stride,
+                                      .bias = b,
+                                      .accumulate = op->accumulate,
+                                      .relu = relu});
     else
         NAME(dots)(r->n, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, r->stride, op->accumulate);
     if (relu || (op->activation == CMLP_IDENTITY && z == out)) return;
@@ -228,9 +236,17 @@ static ptrdiff_t NAME(rows_first_errors)(const cmlp_op *op, const void *params, 
         if (op->layout == CMLP_ROWS)
             NAME(dots)(r->n, op->n_in, op->n_out, d, r->stride, W, op->ld, NULL, da, r->stride, add);
         else
-            NAME(product)((NAME(factors)){
-                .m = r->n, .n = op->n_in, .k = op->n_out, .a = d, .a_row = r->stride, .a_k = 1, .b = W,
-                .b_row = op->ld, .c = da, .c_row = r->stride, .accumulate = add});
+            NAME(product)((NAME(factors)){.m = r->n,
+                                          .n = op->n_in,
+                                          .k = op->n_out,
+                                          .a = d,
+                                          .a_row = r->stride,
+                                          .a_k = 1,
+                                          .b = W,
+                                          .b_row = op->ld,
+                                          .c = da,
+                                          .c_row = r->stride,
+                                          .accumulate = add});
     }
     return count;
 }
@@ -261,13 +277,29 @@ static void NAME(rows_first_gradient)(const cmlp_op *op, void *gradient, const c
     const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride, width = PADDED(op->n_out);
     REAL *G = (REAL *)gradient + op->weights;
     if (op->layout == CMLP_ROWS)
-        NAME(product)((NAME(factors)){
-            .m = to - from, .n = width, .k = r->n, .a = in, .a_row = 1, .a_k = in_stride, .b = d,
-            .b_row = r->deltas_stride, .c = G + from * op->ld, .c_row = op->ld, .accumulate = accumulate});
+        NAME(product)((NAME(factors)){.m = to - from,
+                                      .n = width,
+                                      .k = r->n,
+                                      .a = in,
+                                      .a_row = 1,
+                                      .a_k = in_stride,
+                                      .b = d,
+                                      .b_row = r->deltas_stride,
+                                      .c = G + from * op->ld,
+                                      .c_row = op->ld,
+                                      .accumulate = accumulate});
     else
-        NAME(product)((NAME(factors)){
-            .m = op->n_out, .n = to - from, .k = r->n, .a = d, .a_row = 1, .a_k = r->deltas_stride, .b = in,
-            .b_row = in_stride, .c = G + from, .c_row = op->ld, .accumulate = accumulate});
+        NAME(product)((NAME(factors)){.m = op->n_out,
+                                      .n = to - from,
+                                      .k = r->n,
+                                      .a = d,
+                                      .a_row = 1,
+                                      .a_k = r->deltas_stride,
+                                      .b = in,
+                                      .b_row = in_stride,
+                                      .c = G + from,
+                                      .c_row = op->ld,
+                                      .accumulate = accumulate});
     if (op->biases >= 0 && from == 0)
         NAME(sum_rows)(r->n, width, d, r->deltas_stride, (REAL *)gradient + op->biases, accumulate);
 }

@@ -11,8 +11,8 @@ INLINE VEC NAME(interleaved)(VEC a, VEC b, const int second) {
 #elif VECTOR_BYTES / (DOUBLE_PRECISION ? 8 : 4) == 8
 #define PAIRS(k) 4 * k, 8 + 4 * k, 1 + 4 * k, 9 + 4 * k, 2 + 4 * k, 10 + 4 * k, 3 + 4 * k, 11 + 4 * k
 #else
-#define PAIRS(k)                                                                                                       \
-    8 * k, 16 + 8 * k, 1 + 8 * k, 17 + 8 * k, 2 + 8 * k, 18 + 8 * k, 3 + 8 * k, 19 + 8 * k, 4 + 8 * k, 20 + 8 * k,     \
+#define PAIRS(k)                                                                                                   \
+    8 * k, 16 + 8 * k, 1 + 8 * k, 17 + 8 * k, 2 + 8 * k, 18 + 8 * k, 3 + 8 * k, 19 + 8 * k, 4 + 8 * k, 20 + 8 * k, \
         5 + 8 * k, 21 + 8 * k, 6 + 8 * k, 22 + 8 * k, 7 + 8 * k, 23 + 8 * k
 #endif
     return second ? __builtin_shufflevector(a, b, PAIRS(1)) : __builtin_shufflevector(a, b, PAIRS(0));
@@ -98,8 +98,8 @@ static void NAME(units_first_losses)(const cmlp_net *net, const cmlp_rows *r, pt
         else
             for (ptrdiff_t i = 0; i < net->n_outputs; i++, z_c += r->stride, a_c += r->stride, error += r->stride) {
                 NAME(targets_of)(t, c, r->n, i, y);
-#define LOOP(ID, name)                                                                                         \
-    case CMLP_##ID:                                                                                            \
+#define LOOP(ID, name)                                                                                     \
+    case CMLP_##ID:                                                                                        \
         for (ptrdiff_t q = 0; q < LANES; q++) loss[q] += NAME(name)(net, z_c[q], a_c[q], y[q], slope + q); \
         break;
                 switch (net->loss) { CMLP_LOSSES(LOOP) }
@@ -161,11 +161,20 @@ static void NAME(units_first_forward)(const cmlp_op *op, const void *params, con
         return;
     }
     if (op->kind == CMLP_DENSE)
-        NAME(product)((NAME(factors)){
-            .m = op->n_out, .n = width, .k = op->n_in, .a = p + op->weights, .a_row = by_rows ? 1 : op->ld,
-            .a_k = by_rows ? op->ld : 1, .b = in, .b_row = r->stride, .c = z, .c_row = r->stride,
-            .bias = op->biases < 0 ? NULL : p + op->biases, .bias_row = 1, .accumulate = op->accumulate,
-            .relu = op->activation == CMLP_RELU && z == out});
+        NAME(product)((NAME(factors)){.m = op->n_out,
+                                      .n = width,
+                                      .k = op->n_in,
+                                      .a = p + op->weights,
+                                      .a_row = by_rows ? 1 : op->ld,
+                                      .a_k = by_rows ? op->ld : 1,
+                                      .b = in,
+                                      .b_row = r->stride,
+                                      .c = z,
+                                      .c_row = r->stride,
+                                      .bias = op->biases < 0 ? NULL : p + op->biases,
+                                      .bias_row = 1,
+                                      .accumulate = op->accumulate,
+                                      .relu = op->activation == CMLP_RELU && z == out});
     NAME(units_first_activate)(op, r, op->kind == CMLP_DENSE ? z : in, out);
 }
 
@@ -175,12 +184,11 @@ static void NAME(units_first_deltas)(const cmlp_op *op, const cmlp_rows *r, cons
     const ptrdiff_t left = r->n % LANES;
     const REAL alpha = (REAL)op->alpha;
     from *= r->stride, to *= r->stride;
-#define LOOP(ID, name)                                                                                              \
-    case CMLP_##ID:                                                                                                 \
-        for (ptrdiff_t j = from; j < to; j += r->stride)                                                            \
-            for (ptrdiff_t c = j; c < j + r->n; c += LANES)                                                         \
-                NAME(store)(d + c,                                                                                  \
-                            NAME(d_##name)(NAME(load)(z + c), NAME(load)(a + c), NAME(load)(d + c), alpha, 0)); \
+#define LOOP(ID, name)                                                                                                 \
+    case CMLP_##ID:                                                                                                    \
+        for (ptrdiff_t j = from; j < to; j += r->stride)                                                               \
+            for (ptrdiff_t c = j; c < j + r->n; c += LANES)                                                            \
+                NAME(store)(d + c, NAME(d_##name)(NAME(load)(z + c), NAME(load)(a + c), NAME(load)(d + c), alpha, 0)); \
         break;
     switch (op->fused ? CMLP_IDENTITY : op->activation) { CMLP_ACTIVATIONS(LOOP) }
 #undef LOOP
@@ -256,10 +264,17 @@ static ptrdiff_t NAME(units_first_errors)(const cmlp_op *op, const void *params,
     }
     if (op->input_gradient == CMLP_NOT_WANTED) return count;
     if (op->kind == CMLP_DENSE)
-        NAME(product)((NAME(factors)){
-            .m = op->n_in, .n = width, .k = op->n_out, .a = (const REAL *)params + op->weights,
-            .a_row = by_rows ? op->ld : 1, .a_k = by_rows ? 1 : op->ld, .b = d, .b_row = stride, .c = in,
-            .c_row = stride, .accumulate = add});
+        NAME(product)((NAME(factors)){.m = op->n_in,
+                                      .n = width,
+                                      .k = op->n_out,
+                                      .a = (const REAL *)params + op->weights,
+                                      .a_row = by_rows ? op->ld : 1,
+                                      .a_k = by_rows ? 1 : op->ld,
+                                      .b = d,
+                                      .b_row = stride,
+                                      .c = in,
+                                      .c_row = stride,
+                                      .accumulate = add});
     else
         for (ptrdiff_t j = 0; j < op->n_in; j++, in += stride, d += stride)
             for (ptrdiff_t c = 0; c < width; c++) in[c] = add ? in[c] + d[c] : d[c];
@@ -276,9 +291,17 @@ static void NAME(units_first_gradient)(const cmlp_op *op, void *gradient, const 
     const int with_biases = op->biases >= 0 && from == 0;
     in += from * stride;
     if (NAME(has_rows_of_deltas)(op)) {
-        NAME(product)((NAME(factors)){
-            .m = to - from, .n = width, .k = r->n, .a = in, .a_row = stride, .a_k = 1, .b = d, .b_row = width,
-            .c = G + from * op->ld, .c_row = op->ld, .accumulate = accumulate});
+        NAME(product)((NAME(factors)){.m = to - from,
+                                      .n = width,
+                                      .k = r->n,
+                                      .a = in,
+                                      .a_row = stride,
+                                      .a_k = 1,
+                                      .b = d,
+                                      .b_row = width,
+                                      .c = G + from * op->ld,
+                                      .c_row = op->ld,
+                                      .accumulate = accumulate});
         if (with_biases) NAME(sum_rows)(r->n, width, d, width, g, accumulate);
         return;
     }
