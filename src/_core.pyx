@@ -22,13 +22,11 @@ from libc.string cimport memcpy, memset
 from kernels cimport (
     CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
     CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
-    CMLP_ROWS_FIRST, CMLP_UNITS_FIRST, cmlp_activation_names, cmlp_barrier, cmlp_batch_way_names, cmlp_field, cmlp_highest_level,
-    cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
-    cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team,
-    cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_targets, cmlp_update,
-    cmlp_update_defaults, cmlp_update_fields,
-    cmlp_vectors, cmlp_wait_for_team,
+    CMLP_ROWS_FIRST, CMLP_UNITS_FIRST, cmlp_activation_names, cmlp_barrier, cmlp_batch_way_names, cmlp_field,
+    cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names, cmlp_layout_names, cmlp_loss_names,
+    cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults,
+    cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_run_team, cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target,
+    cmlp_targets, cmlp_update, cmlp_update_defaults, cmlp_update_fields, cmlp_vectors, cmlp_wait_for_team,
 )
 
 cnp.import_array()

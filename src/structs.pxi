@@ -217,7 +217,8 @@ cdef ptrdiff_t arg_max(const floating *values, ptrdiff_t n, ptrdiff_t stride) no
     return best
 
 
-cdef bint same_side(const floating *a, ptrdiff_t stride, const floating *y, floating border, ptrdiff_t n) noexcept nogil:
+cdef bint same_side(const floating *a, ptrdiff_t stride, const floating *y, floating border,
+                    ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t i
     for i in range(n):
         if (a[i * stride] > border) != (y[i] > border):
