@@ -18,6 +18,7 @@ SLOTS: dict[str, int]
 KINDS: dict[str, int]
 LAYOUTS: dict[str, int]
 INPUT_GRADIENTS: dict[str, int]
+BATCH_WAYS: dict[str, int]
 
 OPERATION: np.dtype[np.void]
 NETWORK: np.dtype[np.void]
@@ -61,10 +62,13 @@ def is_plain(update: _Record) -> bool: ...
 
 class Program:
     in_blocks: bool
+    forced_batches: str | None
     @property
     def operations(self) -> NDArray[np.void]: ...
     @property
     def network(self) -> NDArray[np.void]: ...
+    @property
+    def batches(self) -> str: ...
     @property
     def n_outputs(self) -> int: ...
     @property

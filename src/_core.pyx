@@ -22,12 +22,11 @@ from libc.string cimport memcpy, memset
 from kernels cimport (
     CMLP_ALIGN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE,
     CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_SGD,
-    CMLP_UNITS_FIRST, cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level,
-    cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
-    cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_share_work,
-    cmlp_slot_names, cmlp_start_team, cmlp_step, cmlp_table, cmlp_target, cmlp_targets, cmlp_team, cmlp_update,
-    cmlp_update_defaults, cmlp_update_fields,
+    CMLP_ROWS_FIRST, CMLP_UNITS_FIRST, cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field,
+    cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names, cmlp_layout_names, cmlp_loss_names,
+    cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults,
+    cmlp_op_fields, cmlp_rows, cmlp_rule_names, cmlp_share_work, cmlp_slot_names, cmlp_start_team, cmlp_step,
+    cmlp_table, cmlp_target, cmlp_targets, cmlp_team, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
     cmlp_vectors,
 )
 
@@ -125,11 +124,13 @@ cdef class Program:
     """
     cdef readonly object operations  # a copy of those given, read-only
     cdef Code code
+    cdef int forced  # a way for all batches, or -1
 
     def __cinit__(self, operations, network):
         cdef cnp.ndarray given = records_of(operations, OPERATION, 1), record = records_of(network, NETWORK, 0)
         if not len(given):
             raise ValueError("a program needs at least one operation")
+        self.forced = -1
         self.operations = np.frombuffer(given.tobytes(), OPERATION)
         self.code.ops = <const cmlp_op *> cnp.PyArray_DATA(self.operations)
         self.code.n_ops = <int> len(given)
@@ -166,24 +167,34 @@ cdef class Program:
 
     @property
     def batches(self):
-        """Name of the way that batches are computed, one of BATCH_WAYS; tests set it."""
+        """How batches are computed, one of BATCH_WAYS, where that is not forced; see `forced_batches`."""
         return list(BATCH_WAYS)[self.code.net.batches]
 
-    @batches.setter
-    def batches(self, str way):
-        if way not in BATCH_WAYS:
-            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}")
-        self.code.net.batches = BATCH_WAYS[way]
+    @property
+    def forced_batches(self):
+        """Name of the way for batches of any size, all of BATCH_WAYS being possible, or None; tests set it."""
+        return None if self.forced < 0 else list(BATCH_WAYS)[self.forced]
+
+    @forced_batches.setter
+    def forced_batches(self, way):
+        if way is not None and way not in BATCH_WAYS:
+            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}, or None")
+        self.forced = -1 if way is None else BATCH_WAYS[way]
 
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
-        return workspace_elements(&self.code.net, rows, n_threads)
+        cdef Code code = self.at_work(0, rows)
+        return workspace_elements(&code.net, rows, n_threads)
 
-    cdef Code at_work(self, ptrdiff_t size) noexcept:
-        """The code with the kernels for elements of this size."""
+    cdef Code at_work(self, ptrdiff_t size, ptrdiff_t rows=1) noexcept:
+        """The code with the kernels for elements of this size, for batches of so many rows."""
         cdef Code code = self.code
         code.k = cmlp_table(_level, size == sizeof(double))
         code.size = size
+        if self.forced >= 0:
+            code.net.batches = self.forced
+        elif rows < LEAST_UNITS_FIRST:
+            code.net.batches = CMLP_ROWS_FIRST
         return code
 
     def train(self, params, buffers, samples, order, update, rates, ptrdiff_t first_step, int n_threads=1):
@@ -260,7 +271,7 @@ cdef class Program:
     def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
                 floating[::1] workspace, int n_threads=1):
         """out (M, n_outputs) = ŷ of every row of X; workspace: for n_threads · ROWS_AT_ONCE rows, or M."""
-        cdef Code code = self.at_work(sizeof(floating))
+        cdef Code code = self.at_work(sizeof(floating), X.shape[0])
         cdef Samples s
         cdef Workspace w
         cdef Job job
@@ -297,8 +308,8 @@ cdef class Program:
 
         The decision is the arg max for classes, otherwise it is on which side of ½ (hinge: of 0) every ŷ_i is.
         """
-        cdef Code code = self.at_work(sizeof(floating))
         cdef const floating[:, ::1] X = samples.X
+        cdef Code code = self.at_work(sizeof(floating), X.shape[0])
         cdef ptrdiff_t start = 0, r, at
         cdef double loss = 0.0, correct = 0.0
         cdef double losses[CMLP_ROWS_AT_ONCE]
@@ -311,6 +322,7 @@ cdef class Program:
         with nogil:
             while start < s.n:
                 rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start))
+                leave_inputs(&code, &s, start, &rows)
                 forward_rows(&code, &params[0], &s, start, &rows, NULL)
                 lose_rows(&code, &s, start, &rows, losses)
                 for r in range(rows.n):

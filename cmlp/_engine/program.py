@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import ALIGN, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
+from cmlp._core import ALIGN, BATCH_WAYS, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 DENSE, ACTIVATION, ADD = (KINDS[name] for name in ("dense", "activation", "add"))
 ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
+ROWS_FIRST, UNITS_FIRST = (BATCH_WAYS[name] for name in ("rows_first", "units_first"))
 ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("assign", "accumulate"))
 _DEFAULTS = dict(zip(OPERATION.names or (), record(OPERATION).item(), strict=True))
 
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
 _LEAST_TO_SKIP_ZEROS = 1024
 _LEAST_FOR_BLOCKS = 128
+# Inputs or units of a layer; measured. Above, vectors along the units are as full, and X would be transposed in vain.
+_MOST_UNITS_FIRST = 128
 
 
 class Slice(NamedTuple):
@@ -109,6 +112,7 @@ class Lowering:
             loss=self.loss,
             fused=self.operations[-1]["fused"],
             in_blocks=self._profits_from_blocks(),
+            batches=UNITS_FIRST if self._is_narrow() else ROWS_FIRST,
         )
         return Program(np.array([tuple(op.values()) for op in self.operations], OPERATION), network)
 
@@ -117,6 +121,10 @@ class Lowering:
         first, *others = self.operations
         alone = first["kind"] == DENSE and all(op["source"] >= 0 for op in others)
         return alone and first["n_in"] * first["n_out"] >= _LEAST_FOR_BLOCKS
+
+    def _is_narrow(self) -> bool:
+        """Whether batches should have their vectors along the rows (src/kernels/units_first.h): if no layer is wide."""
+        return all(max(op["n_in"], op["n_out"]) <= _MOST_UNITS_FIRST for op in self.operations)
 
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""

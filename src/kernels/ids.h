@@ -62,8 +62,8 @@
     X(ASSIGN, assign)           \
     X(ACCUMULATE, accumulate)
 
-/* How the values of a batch lie, and so along what the vectors run: a row's units (batch.h), or a unit's rows
- * (units_first.h). */
+/* How the values of a batch lie, and so along what vectors run: row by row, along the units (batch.h), or unit by unit,
+ * along the rows (units_first.h). */
 #define CMLP_BATCH_WAYS(X)    \
     X(ROWS_FIRST, rows_first) \
     X(UNITS_FIRST, units_first)
