@@ -19,6 +19,7 @@ KINDS: dict[str, int]
 LAYOUTS: dict[str, int]
 INPUT_GRADIENTS: dict[str, int]
 PER_SAMPLE_WAYS: dict[str, int]
+BATCH_WAYS: dict[str, int]
 
 OPERATION: np.dtype[np.void]
 NETWORK: np.dtype[np.void]
@@ -64,10 +65,13 @@ class Program:
     per_sample: str
     @property
     def per_sample_ways(self) -> tuple[str, ...]: ...
+    forced_batches: str | None
     @property
     def operations(self) -> NDArray[np.void]: ...
     @property
     def network(self) -> NDArray[np.void]: ...
+    @property
+    def batches(self) -> str: ...
     @property
     def n_outputs(self) -> int: ...
     @property

@@ -148,7 +148,7 @@ def fit(
         import_optimize()  # SciPy is missed before anything has changed
     with model.unchanged_if_refused() as standing:
         samples, kept, held_out = _divide(model, X, y, sample_weight, validation, order)
-        update = make_update(
+        update = model.updates.get(
             chosen,
             len(samples) if kept is None else len(kept),
             batch_size=batch_size,
@@ -165,7 +165,7 @@ def fit(
         samples, held_out = _on_scale(model, samples, kept, held_out)
         if optimizer is not None:
             model.set_optimizer(chosen)
-        run = Run(model, samples, update, threads)
+        run = Run.of(model, samples, update, threads)
     rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
     return rules.carry_out(epochs, threads)
 
@@ -216,7 +216,7 @@ def partial_fit(
     samples = model.check_samples(X, y, sample_weight)
     _check_stream(model.optimizer, "partial_fit")
     with model.unchanged_if_refused() as standing:
-        update = make_update(
+        update = model.updates.get(
             model.optimizer,
             len(samples),
             batch_size=batch_size,
@@ -226,10 +226,11 @@ def partial_fit(
             clip_norm=clip_norm,
             drops_out=model.drops_out,
         )
-        run = Run(model, samples, update)
+        run = Run.of(model, samples, update)
         run.save_state()
         run.learn_scale()
     failure = run.failure(run.learn())
+    run.spare()
     if failure is not None:
         run.restore_state()
         model.put_back(standing)
@@ -334,6 +335,7 @@ class _FitRules:
                 model.put_back(self.standing)
             raise
         self.stopping.restore()
+        self.run.spare()
         return self.history
 
     def _objective(self, threads: int | None) -> Objective:
@@ -346,10 +348,11 @@ class _FitRules:
     def visits(self) -> NDArray[np.int64] | None:
         """Return the rows of the next epoch, in their order."""
         model, kept = self.run.model, self.kept
-        if model.optimizer.full_batch:
+        if self.order == "given" or model.optimizer.full_batch:
             return kept
         drawn = sample_order(self.order, len(self.run.samples) if kept is None else len(kept), model.rng)
-        return drawn if kept is None else kept if drawn is None else kept[drawn]
+        assert drawn is not None
+        return drawn if kept is None else kept[drawn]
 
     def diverged(self, failure: Failure) -> None:
         """Raise a DivergenceError, or say what is wrong with an X that had not been looked through."""
@@ -392,7 +395,7 @@ class _FitRules:
         """Enter an epoch into the history; return the monitored loss."""
         run, history, monitored = self.run, self.history, result.loss
         history.loss.append(result.loss)
-        if run.update["counts_right"]:
+        if run.counts_right:
             history.accuracy.append(result.correct / result.weight if result.weight else 0.0)
         history.clipped.append(result.clipped)
         history.learning_rate.append(result.learning_rate)

@@ -23,13 +23,13 @@ from numpy.random cimport bitgen_t
 from kernels cimport (
     CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
     CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP,
-    CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD, CMLP_UNITS_FIRST, cmlp_activation_names,
-    cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels,
-    cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults,
-    cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_per_sample_names, cmlp_rates,
-    cmlp_result, cmlp_rows, cmlp_rule_names, cmlp_samples, cmlp_share_work, cmlp_slot_names, cmlp_start_team,
-    cmlp_step, cmlp_table, cmlp_target, cmlp_targets, cmlp_team, cmlp_update, cmlp_update_defaults,
-    cmlp_update_fields, cmlp_vectors,
+    CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_ROWS_FIRST, CMLP_RPROP, CMLP_SGD, CMLP_UNITS_FIRST,
+    cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level,
+    cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key,
+    cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults,
+    cmlp_op_fields, cmlp_per_sample_names, cmlp_rates, cmlp_result, cmlp_rows, cmlp_rule_names, cmlp_samples,
+    cmlp_share_work, cmlp_slot_names, cmlp_start_team, cmlp_step, cmlp_table, cmlp_target, cmlp_targets, cmlp_team,
+    cmlp_update, cmlp_update_defaults, cmlp_update_fields, cmlp_vectors,
 )
 
 cdef extern from "kernels/numbers.h":
@@ -82,17 +82,17 @@ def _cap_level_from_environment():
 _cap_level_from_environment()
 
 
-def first_nonfinite(values):
-    """Flat index of the first NaN or infinity in a C-contiguous float32 or float64 array, or -1."""
-    return flat_first_nonfinite(values.reshape(-1))
-
-
-def flat_first_nonfinite(const floating[::1] values):
-    cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
-    cdef ptrdiff_t index = -1
-    if values.shape[0]:
-        with nogil:
-            index = k.first_nonfinite(values.shape[0], &values[0])
+def first_nonfinite(cnp.ndarray values):
+    """Flat index of the first NaN or infinity in a float32 or float64 array, or -1."""
+    cdef int type_number = cnp.PyArray_TYPE(values)
+    cdef ptrdiff_t index
+    if type_number not in (<int> cnp.NPY_FLOAT, <int> cnp.NPY_DOUBLE):
+        raise ValueError(f"expected an array of float32 or float64, not of {values.dtype}")
+    if not cnp.PyArray_ISCARRAY_RO(values):
+        values = np.require(values, values.dtype.newbyteorder("="), ["C", "A"])
+    cdef const cmlp_kernels *k = cmlp_table(_level, type_number == <int> cnp.NPY_DOUBLE)
+    with nogil:
+        index = k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
     return index
 
 
@@ -136,11 +136,13 @@ cdef class Program:
     """
     cdef readonly object operations  # a copy of those given, read-only
     cdef Code code
+    cdef int forced  # a way for all batches, or -1
 
     def __cinit__(self, operations, network):
         cdef cnp.ndarray given = records_of(operations, OPERATION, 1), record = records_of(network, NETWORK, 0)
         if not len(given):
             raise ValueError("a program needs at least one operation")
+        self.forced = -1
         self.operations = np.frombuffer(given.tobytes(), OPERATION)
         self.code.ops = <const cmlp_op *> cnp.PyArray_DATA(self.operations)
         self.code.n_ops = <int> len(given)
@@ -187,24 +189,34 @@ cdef class Program:
 
     @property
     def batches(self):
-        """Name of the way that batches are computed, one of BATCH_WAYS; tests set it."""
+        """How batches are computed, one of BATCH_WAYS, where that is not forced; see `forced_batches`."""
         return list(BATCH_WAYS)[self.code.net.batches]
 
-    @batches.setter
-    def batches(self, str way):
-        if way not in BATCH_WAYS:
-            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}")
-        self.code.net.batches = BATCH_WAYS[way]
+    @property
+    def forced_batches(self):
+        """Name of the way for batches of any size, all of BATCH_WAYS being possible, or None; tests set it."""
+        return None if self.forced < 0 else list(BATCH_WAYS)[self.forced]
+
+    @forced_batches.setter
+    def forced_batches(self, way):
+        if way is not None and way not in BATCH_WAYS:
+            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}, or None")
+        self.forced = -1 if way is None else BATCH_WAYS[way]
 
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
-        return workspace_elements(&self.code.net, rows, n_threads)
+        cdef Code code = self.at_work(0, rows)
+        return workspace_elements(&code.net, rows, n_threads)
 
-    cdef Code at_work(self, ptrdiff_t size) noexcept:
-        """The code with the kernels for elements of this size."""
+    cdef Code at_work(self, ptrdiff_t size, ptrdiff_t rows=1) noexcept:
+        """The code with the kernels for elements of this size, for batches of so many rows."""
         cdef Code code = self.code
         code.k = cmlp_table(_level, size == sizeof(double))
         code.size = size
+        if self.forced >= 0:
+            code.net.batches = self.forced
+        elif rows < LEAST_UNITS_FIRST:
+            code.net.batches = CMLP_ROWS_FIRST
         return code
 
     def train(self, params, buffers, samples, order, update, rates, ptrdiff_t first_step, int n_threads=1):
@@ -281,7 +293,7 @@ cdef class Program:
     def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
                 floating[::1] workspace, int n_threads=1):
         """out (M, n_outputs) = ŷ of every row of X; workspace: for n_threads · ROWS_AT_ONCE rows, or M."""
-        cdef Code code = self.at_work(sizeof(floating))
+        cdef Code code = self.at_work(sizeof(floating), X.shape[0])
         cdef Samples s
         cdef Workspace w
         cdef Job job
@@ -318,8 +330,8 @@ cdef class Program:
 
         The decision is the arg max for classes, otherwise it is on which side of ½ (hinge: of 0) every ŷ_i is.
         """
-        cdef Code code = self.at_work(sizeof(floating))
         cdef const floating[:, ::1] X = samples.X
+        cdef Code code = self.at_work(sizeof(floating), X.shape[0])
         cdef ptrdiff_t start = 0, r, at
         cdef double loss = 0.0, correct = 0.0
         cdef double losses[CMLP_ROWS_AT_ONCE]
@@ -332,6 +344,7 @@ cdef class Program:
         with nogil:
             while start < s.n:
                 rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start))
+                leave_inputs(&code, &s, start, &rows)
                 forward_rows(&code, &params[0], &s, start, &rows, NULL)
                 lose_rows(&code, &s, start, &rows, losses)
                 for r in range(rows.n):

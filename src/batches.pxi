@@ -1,6 +1,6 @@
-# Batch by batch, for any optimiser. The caller's thread goes through them and shares work with its team: in parts of the
-# rows, of the inputs of every layer, or of the parameters. No sum is divided among parts, so the numbers do not depend on
-# how many there are.
+# Batch by batch, for any optimiser. The caller's thread goes through them and shares work with its team: in parts of
+# the rows, of the inputs of every layer, or of the parameters. No sum is divided among parts, so the numbers do not
+# depend on how many there are, nor on who takes them.
 
 
 # So many inputs of a layer make their step together: few enough that their gradient stays in the second-level cache.
@@ -19,10 +19,22 @@ cdef void drop_rows(const Job *job, int i, ptrdiff_t start, const cmlp_rows *row
                  values + (r * row_step(rows) + p.ops[i].out * unit_step(rows)) * p.size)
 
 
+cdef void leave_inputs(const Code *p, const Samples *s, ptrdiff_t start, cmlp_rows *rows) noexcept nogil:
+    """Lets the rows' x be the samples from position `start` on, if they lie there row by row.
+
+    Vector loads may run past a row, into the next: the last rows of X are copied.
+    """
+    cdef ptrdiff_t behind = (s.n_rows - start - rows.n) * p.net.n_inputs * p.size
+    if not rows.units_first and s.order == NULL and behind >= CMLP_ALIGN:
+        rows.x, rows.x_stride = <char *> x_of(p, s, start), p.net.n_inputs
+
+
 cdef void bring_inputs(const Code *p, const Samples *s, ptrdiff_t start, const cmlp_rows *rows) noexcept nogil:
-    """Copies the samples from position `start` on to the rows."""
+    """Copies the samples from position `start` on to the rows, unless they are there."""
     cdef const void *x[CMLP_ROWS_AT_ONCE]
     cdef ptrdiff_t r
+    if rows.x == x_of(p, s, start):
+        return
     for r in range(rows.n):
         if rows.units_first:
             x[r] = x_of(p, s, sample_at(s, start + r))
@@ -90,6 +102,20 @@ cdef bint learn_rows(Job *job, ptrdiff_t start, const cmlp_rows *rows, double *l
     return True
 
 
+cdef cmlp_rows rows_for(const Job *job, ptrdiff_t first, ptrdiff_t stop) noexcept nogil:
+    """Rows of the workspace from `first` on, as `rows_of` has them, for the rows at work.
+
+    All of these lie in one place, be it X or the workspace.
+    """
+    cdef cmlp_rows all = rows_of(job.p, job.w, 0, job.rows), rows = rows_of(job.p, job.w, first, stop)
+    cdef char *copies = all.x
+    if not all.units_first:
+        leave_inputs(job.p, job.s, job.start, &all)
+        if all.x != copies:
+            rows.x, rows.x_stride = all.x + first * all.x_stride * job.p.size, all.x_stride
+    return rows
+
+
 cdef void learn_part(void *context, ptrdiff_t part, int thread) noexcept nogil:
     """A part of the rows at work, up to a loss that is not finite."""
     cdef Job *job = <Job *> context
@@ -98,7 +124,7 @@ cdef void learn_part(void *context, ptrdiff_t part, int thread) noexcept nogil:
     cdef ptrdiff_t stop = share(job.rows, granule, part + 1, job.n_parts)
     cdef cmlp_rows rows
     while first < stop:
-        rows = rows_of(job.p, job.w, first, stop)
+        rows = rows_for(job, first, stop)
         if not learn_rows(job, job.start + first, &rows, job.losses + first, thread):
             return
         first += rows.n
@@ -119,13 +145,13 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
         op = &p.ops[i]
         if op.kind != CMLP_DENSE:
             continue
-        at = share(op.n_in, 32, part, job.n_parts)
-        end = share(op.n_in, 32, part + 1, job.n_parts)
+        at = share(op.n_in, 16, part, job.n_parts)
+        end = share(op.n_in, 16, part + 1, job.n_parts)
         while at < end:
             stop = min(at + INPUTS_AT_ONCE, end) if job.at_once else end
             row = 0
             while row < job.rows:
-                rows = rows_of(p, job.w, row, job.rows)
+                rows = rows_for(job, row, job.rows)
                 p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, row > 0 or not job.first_rows)
                 row += rows.n
             if job.at_once:
@@ -136,18 +162,23 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
 cdef bint count_losses(Job *job) noexcept nogil:
     """Whether all losses of the rows at work are finite; adds them up, in order."""
     cdef cmlp_rows at
-    cdef ptrdiff_t r, c
+    cdef ptrdiff_t r, c, n = job.rows
+    cdef double weighted, loss = job.result.loss, batch_loss = job.batch_loss
     for r in range(job.rows):
         if not isfinite(job.losses[r]):
-            job.result.bad = job.start + r
-            return False
+            n = r
+            break
+    for r in range(n):
         c = sample_at(job.s, job.start + r)
-        job.result.loss += job.losses[r] * weight_of(job.s, c)
-        job.batch_loss += job.losses[r] * weight_of(job.s, c)
+        weighted = job.losses[r] * weight_of(job.s, c)
+        loss, batch_loss = loss + weighted, batch_loss + weighted
         if job.u.counts_right:
             at = rows_of(job.p, job.w, r, r + 1)
             count_right(job.p, job.s, c, at.activations, unit_step(&at), &job.result.correct)
-    return True
+    job.result.loss, job.batch_loss = loss, batch_loss
+    if n < job.rows:
+        job.result.bad = job.start + n
+    return n == job.rows
 
 
 cdef double batch_weight(const Job *job, ptrdiff_t start, ptrdiff_t stop) noexcept nogil:
@@ -237,6 +268,7 @@ cdef void predict_rows(void *context, ptrdiff_t part, int thread) noexcept nogil
     cdef const Code *p = job.p
     cdef ptrdiff_t at = part * CMLP_ROWS_AT_ONCE, row = p.net.n_outputs * p.size, r, first = thread * CMLP_ROWS_AT_ONCE
     cdef cmlp_rows rows = rows_of(p, job.w, first, first + min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, job.s.n - at))
+    leave_inputs(p, job.s, at, &rows)
     if rows.n == 1:
         run_forward(p, job.vectors.params, x_of(p, job.s, at), rows.activations, 0)
     else:

@@ -115,7 +115,7 @@ cdef int unpack(Training training, floating[::1] params, object buffers, object 
     cdef const floating[:, ::1] X = samples.X
     cdef floating[::1] workspace = buffers.workspace
     cdef double[::1] last_loss = buffers.last_loss
-    training.code = training.program.at_work(sizeof(floating))
+    training.code = training.program.at_work(sizeof(floating), training.update.batch_size)
     kept = set_samples(&training.samples, &training.code.net, X, samples)
     vectors = set_vectors(&training.job.vectors, &training.code.net, params, buffers)
     expect("buffers.last_loss", 0 if last_loss is None else last_loss.shape[0], 1)

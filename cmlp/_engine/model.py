@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +14,7 @@ from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow, is_plain
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
-from cmlp._engine.update import make_update
+from cmlp._engine.update import Updates, make_update
 from cmlp.averaging import EMA
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
@@ -27,6 +26,7 @@ from cmlp.optimizers import Optimizer, Rprop, SteppingOptimizer, as_optimizer
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+_FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
 _MOST_SPARE = 1 << 20  # bytes of a workspace that is kept for the next call
 _RATES_AHEAD = 256  # learning rates that one_row asks for at once
@@ -85,12 +85,26 @@ class Gradients:
     loss: float
 
 
-class Snapshot(NamedTuple):
-    """What training changes, copied; see `Model.snapshot`."""
+class Snapshot:
+    """What training changes, copied, so that a model can go back; its optimiser stays the same meanwhile."""
 
-    arrays: list[NDArray[Any]]
-    memory: dict[str, float]
-    n_steps: int
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        live = [model.parameters, *model.slots.values(), *model.scaling.buffers]
+        self._pairs = [(np.empty_like(array), array) for array in live]
+        self.take()
+
+    def take(self) -> None:
+        """Copy what is there now."""
+        for saved, array in self._pairs:
+            saved[...] = array
+        self._memory, self._n_steps = dict(self._model.memory), self._model.n_steps
+
+    def restore(self) -> None:
+        """Go back."""
+        for saved, array in self._pairs:
+            array[...] = saved
+        self._model.memory, self._model.n_steps = dict(self._memory), self._n_steps
 
 
 class Standing(NamedTuple):
@@ -110,6 +124,38 @@ class OneRowBuffers(NamedTuple):
     gradient: NDArray[Any] | None
     average: NDArray[Any] | None
     slots: dict[str, NDArray[Any]]
+
+
+class Unchanged:
+    """A context whose errors find the model as it was; see `Model.unchanged_if_refused`."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def __enter__(self) -> Standing:
+        """Return what the model is now."""
+        self._standing = self._model.standing()
+        return self._standing
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Put it back if there was an error."""
+        if kind is not None:
+            self._model.put_back(self._standing)
+
+
+class Fixed:
+    """A context in which a model keeps its optimiser."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._before = model, model.in_training
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._model.in_training = True
+
+    def __exit__(self, *_: object) -> None:
+        """Let it change as before."""
+        self._model.in_training = self._before
 
 
 class Model:
@@ -147,6 +193,7 @@ class Model:
     memory: dict[str, float]
     n_epochs: int
     in_training = False  # whether `fit` is at work, whose plan is fixed
+    spare_run: Any = None  # of the last training call, for the next one; see `passes.Run.begin`
 
     def __init__(
         self,
@@ -182,6 +229,7 @@ class Model:
         self._gradient: NDArray[Any] | None = None  # of one_row
         self._spare: dict[tuple[int, int, int], NDArray[Any]] = {}  # the last workspace, by rows, threads and size
         self.weights, self.biases = self.views(self.parameters)
+        self.updates = Updates()
         self.set_optimizer(as_optimizer(optimizer))
 
     def initialise(self) -> None:
@@ -238,21 +286,6 @@ class Model:
     def n_steps(self, n_steps: int) -> None:
         self.one_row.n_steps = n_steps
 
-    def snapshot(self, into: Snapshot | None = None) -> Snapshot:
-        """Copy what training changes, for `restore`; the arrays of an earlier snapshot are used again."""
-        live = self._live()
-        if into is None:
-            return Snapshot([array.copy() for array in live], dict(self.memory), self.n_steps)
-        for saved, array in zip(into.arrays, live, strict=True):
-            saved[...] = array
-        return Snapshot(into.arrays, dict(self.memory), self.n_steps)
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot that was taken with the present optimiser."""
-        for array, saved in zip(self._live(), snapshot.arrays, strict=True):
-            array[...] = saved
-        self.memory, self.n_steps = dict(snapshot.memory), snapshot.n_steps
-
     def standing(self) -> Standing:
         """Return what a training call changes before its first step, for `put_back`."""
         counters = self.n_steps, self.n_epochs
@@ -260,7 +293,7 @@ class Model:
         return Standing(self.optimizer, self.slots, self.memory, counters, self.rng.bit_generator.state, scale)
 
     def put_back(self, standing: Standing) -> None:
-        """Be what the model was, after `restore` has taken back the steps made since, if there were any."""
+        """Be what the model was, after a Snapshot has taken back the steps made since, if there were any."""
         self.slots, self.memory = standing.slots, standing.memory
         self.n_steps, self.n_epochs = standing.counters
         self.rng.bit_generator.state = standing.generator
@@ -268,27 +301,13 @@ class Model:
             array[...] = before
         self._take(standing.optimizer)
 
-    @contextmanager
-    def unchanged_if_refused(self) -> Iterator[Standing]:
+    def unchanged_if_refused(self) -> Unchanged:
         """Put everything back if the block, which prepares a training call, raises an error."""
-        standing = self.standing()
-        try:
-            yield standing
-        except BaseException:
-            self.put_back(standing)
-            raise
+        return Unchanged(self)
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
+    def training(self) -> Fixed:
         """Keep the optimiser for the block, whose plan is made for it."""
-        before, self.in_training = self.in_training, True
-        try:
-            yield
-        finally:
-            self.in_training = before
-
-    def _live(self) -> list[NDArray[Any]]:
-        return [self.parameters, *self.slots.values(), *self.scaling.buffers]
+        return Fixed(self)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
@@ -512,7 +531,10 @@ def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
-    for known in (np.dtype("float32"), np.dtype("float64")):
+    for known in _FLOATS:
+        if dtype is known or dtype is known.type:
+            return known
+    for known in _FLOATS:
         if dtype is not None and dtype in (known, known.name, known.type):  # np.dtype(None) is float64
             return known
     raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._core import Training, is_plain
+from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
 from cmlp.optimizers import SteppingOptimizer
@@ -21,13 +22,14 @@ from cmlp.schedules import Constant
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cmlp._engine.model import Model, Snapshot
+    from cmlp._engine.model import Model
     from cmlp.data.samples import Samples
 
+_SPARED_BYTES = 1 << 20
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
 
 
-@dataclass
+@dataclass(slots=True)
 class Pass:
     """What one pass over the samples did, complete or not."""
 
@@ -68,11 +70,13 @@ class Run:
     """The memory of one training call: scratch, a gradient if one is needed, and a copy of the last good state."""
 
     def __init__(self, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> None:
-        self.model, self.samples, self.update = model, samples, update
+        self.model, self.update, self._n_threads = model, update, n_threads
         self.batch_size, plain = int(update["batch_size"]), is_plain(update)
+        self.counts_right = bool(update["counts_right"])
         self._threads = Crossover(n_threads, self.batch_size, model.parameters.size)
         averaging = model.optimizer.averaging
         self._swa = averaging if isinstance(averaging, SWA) else None
+        self._state = model.slots
         self._buffers = Buffers(
             workspace=model.workspace(self.batch_size, self._threads.most),
             gradient=None if plain else model.new_vector(),
@@ -80,15 +84,34 @@ class Run:
             slots={name: model.slots[name] for name in model.optimizer.state_names},
             last_loss=np.zeros(1),
         )
-        # a sample costs about 1 ns per parameter and 100 ns besides; in batches it is much less, and is measured
-        self._chunk = self._visits_in(model.parameters.size + 100)
-        self._measures = not plain
+        # a sample costs 100 ns and 1 ns per parameter, or less; in batches, which may end anywhere, it is measured
+        self._chunk = self._visits_in(model.parameters.size / (1 if plain else 8) + 100)
+        self._in_batches, self._averages = not plain, averaging is not None
         self._constant: tuple[Any, NDArray[np.float64]] = None, np.zeros(1)  # an optimiser and its constant rate
-        self._training: Training | None = None
-        self._learnt_from: Samples | None = None
         self._snapshot: Snapshot | None = None
-        if model.drops_out:
-            update["seed"] = model.draw_dropout_seed()
+        self._begin(samples)
+
+    @classmethod
+    def of(cls, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> Run:
+        """Return the run of the model's last call, if it had the same plan and has been spared, or else a new one."""
+        run, model.spare_run = model.spare_run, None  # nobody else can take it now
+        if run is None or run.update is not update or run._state is not model.slots or run._n_threads != n_threads:
+            return cls(model, samples, update, n_threads)
+        run._begin(samples)
+        return run  # type: ignore[no-any-return]
+
+    def _begin(self, samples: Samples) -> None:
+        self.samples = samples
+        self._training: Any = None  # the core's view of
+        self._learnt_from: Samples | None = None  # these samples
+        if self.model.drops_out:
+            self.update["seed"] = self.model.draw_dropout_seed()
+
+    def spare(self) -> None:
+        """Leave the memory to the model's next call, if it is not much."""
+        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= _SPARED_BYTES:
+            self.samples = self._training = self._learnt_from = None  # type: ignore[assignment]
+            self.model.spare_run = self
 
     def _visits_in(self, nanoseconds: float) -> int:
         """Return how many visits a chunk has if one takes so long: whole batches."""
@@ -97,7 +120,7 @@ class Run:
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
         model = self.model
-        if model.optimizer.averaging is not None and model.n_steps == 0:
+        if self._averages and model.n_steps == 0:
             model.trained[...] = model.parameters
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
@@ -109,19 +132,20 @@ class Run:
             done += len(part)
         return result
 
-    def _learn_part(
-        self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass
-    ) -> int:
+    def _learn_part(self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass) -> int:
         """Learn from samples in memory, chunk by chunk; return at which visit the loss was not finite, or -1."""
-        training, batch = self._training_on(samples), self.batch_size
+        training = self._training if self._learnt_from is samples else self._training_on(samples)
+        model, batch, first_step = self.model, self.batch_size, self.model.n_steps
         n_visits = len(samples) if order is None else len(order)
         rates = self._rates(-(-n_visits // batch))
-        stop, bad, first = 0, -1, 0
+        stop, bad = 0, -1
         while stop < n_visits and bad < 0:
             start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
-            bad = self._call(training, order, (start, stop), rates if len(rates) == 1 else rates[first:last], last - first)
-            if time.perf_counter() >= deadline:
+            model.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
+            some_rates = rates if len(rates) == 1 else rates[first:last]
+            bad = self._call(training, order, (start, stop), some_rates, first_step + first)
+            if deadline < math.inf and time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break
         result.loss_sum += training.loss
@@ -131,13 +155,39 @@ class Run:
         result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
         return bad
 
+    def _call(
+        self,
+        training: Training,
+        order: NDArray[np.int64] | None,
+        visits: tuple[int, int],
+        rates: NDArray[np.float64],
+        first_step: int,
+    ) -> int:
+        """Call the core for one chunk."""
+        model, (start, stop), checked = self.model, visits, self.samples.checked
+        if not self._in_batches:
+            return training.learn(order, start, stop, rates, first_step, 1, checked)
+        last_loss = self._buffers.last_loss
+        last_loss[0] = model.memory.get("last_loss", 0.0)
+        n_threads, began = self._threads.next(stop - start), time.perf_counter()
+        try:
+            bad = training.learn(order, start, stop, rates, first_step, n_threads, checked)
+        finally:
+            if self._swa is not None and model.n_epochs <= self._swa.start:  # there is no average yet
+                model.parameters[...] = model.trained
+        seconds = time.perf_counter() - began
+        self._threads.took(n_threads, stop - start, seconds)
+        if self._threads.settled:
+            self._chunk = self._visits_in(1e9 * seconds / (stop - start))
+        if "last_loss" in model.memory:
+            model.memory["last_loss"] = last_loss.item()
+        return bad
+
     def _training_on(self, samples: Samples) -> Training:
-        """Return the core's view of the samples in memory."""
-        training = self._training
-        if training is None or self._learnt_from is not samples:
-            model = self.model
-            training = Training(model.program, model.trained, self._buffers, samples, self.update)
-            self._training, self._learnt_from = training, samples
+        """Return the core's view of samples in memory, and remember it."""
+        model = self.model
+        training = Training(model.program, model.trained, self._buffers, samples, self.update)
+        self._training, self._learnt_from = training, samples
         return training
 
     def _rates(self, n_steps: int) -> NDArray[np.float64]:
@@ -152,34 +202,6 @@ class Run:
         if type(schedule) is Constant:
             self._constant = optimizer, rates
         return rates if scale == 1.0 else rates * scale
-
-    def _call(
-        self,
-        training: Training,
-        order: NDArray[np.int64] | None,
-        visits: tuple[int, int],
-        rates: NDArray[np.float64],
-        n_steps: int,
-    ) -> int:
-        """Call the core for one chunk."""
-        model, last_loss, (start, stop) = self.model, self._buffers.last_loss, visits
-        if model.memory:
-            last_loss[0] = model.memory.get("last_loss", 0.0)
-        first_step = model.n_steps
-        model.n_steps = first_step + n_steps  # before the call: Ctrl-C during it is raised right after it
-        n_threads, began = self._threads.next(stop - start), time.perf_counter()
-        try:
-            bad = training.learn(order, start, stop, rates, first_step, n_threads, self.samples.checked)
-        finally:
-            if self._swa is not None and model.n_epochs <= self._swa.start:  # there is no average yet
-                model.parameters[...] = model.trained
-        if self._measures:
-            seconds = time.perf_counter() - began
-            self._threads.took(n_threads, stop - start, seconds)
-            self._chunk = self._visits_in(1e9 * seconds / (stop - start))
-        if "last_loss" in model.memory:
-            model.memory["last_loss"] = last_loss.item()
-        return bad
 
     def average_epoch(self) -> None:
         """Count the weights at the end of this epoch in, if the mean over the epochs is asked for."""
@@ -205,12 +227,15 @@ class Run:
 
     def save_state(self) -> None:
         """Copy what training changes, for `restore_state`."""
-        self._snapshot = self.model.snapshot(self._snapshot)
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self.model)
+        else:
+            self._snapshot.take()
 
     def restore_state(self) -> None:
         """Take the model back to what `save_state` saw."""
         assert self._snapshot is not None
-        self.model.restore(self._snapshot)
+        self._snapshot.restore()
 
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""

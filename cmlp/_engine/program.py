@@ -19,16 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import (
-    ALIGN,
-    INPUT_GRADIENTS,
-    KINDS,
-    LAYOUTS,
-    NETWORK,
-    OPERATION,
-    Program,
-    record,
-)
+from cmlp._core import ALIGN, BATCH_WAYS, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
@@ -38,6 +29,7 @@ if TYPE_CHECKING:
 
 DENSE, ACTIVATION, ADD = (KINDS[name] for name in ("dense", "activation", "add"))
 ROWS, COLUMNS = (LAYOUTS[name] for name in ("rows", "columns"))
+ROWS_FIRST, UNITS_FIRST = (BATCH_WAYS[name] for name in ("rows_first", "units_first"))
 ASSIGN, ACCUMULATE = (INPUT_GRADIENTS[name] for name in ("assign", "accumulate"))
 _DEFAULTS = dict(zip(OPERATION.names or (), record(OPERATION).item(), strict=True))
 
@@ -49,6 +41,8 @@ _MOST_WEIGHTS_OF_CHAIN = 1536
 # Weights; measured. Below, a list of what is not 0, or a block's Gram matrix, costs more than it saves.
 _LEAST_TO_SKIP_ZEROS = 1024
 _LEAST_FOR_BLOCKS = 128
+# Inputs or units of a layer; measured. Above, vectors along the units are as full, and X would be transposed in vain.
+_MOST_UNITS_FIRST = 128
 
 
 class Slice(NamedTuple):
@@ -122,6 +116,7 @@ class Lowering:
             loss_parameter=self.loss_parameter,
             loss=self.loss,
             fused=self.operations[-1]["fused"],
+            batches=UNITS_FIRST if self._is_narrow() else ROWS_FIRST,
         )
         program = Program(np.array([tuple(op.values()) for op in self.operations], OPERATION), network)
         program.per_sample = self._fastest(program.per_sample_ways)
@@ -135,6 +130,10 @@ class Lowering:
             if way in ways:
                 return way
         return "in_blocks" if "in_blocks" in ways and sizes[0] >= _LEAST_FOR_BLOCKS else "by_operation"
+
+    def _is_narrow(self) -> bool:
+        """Whether batches should have their vectors along the rows (src/kernels/units_first.h): if no layer is wide."""
+        return all(max(op["n_in"], op["n_out"]) <= _MOST_UNITS_FIRST for op in self.operations)
 
     def _emit(self, kind: int, source: Slice, n_out: int, **fields: float) -> None:
         """Append an operation."""

@@ -64,5 +64,10 @@ class Crossover:
         self._left = self._wait
 
     @property
+    def settled(self) -> bool:
+        """Whether every choice has been tried."""
+        return not self._compares or max(self._seconds.values()) < math.inf
+
+    @property
     def _other(self) -> int:
         return 1 if self._choice == self.most else self.most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from cmlp._base.checks import check_count, check_name, check_number
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from cmlp.optimizers import Optimizer
 
 REDUCTIONS = ("mean", "sum")
+_PLAIN = (int, float, str, bool, type(None))
+
+
+class Updates:
+    """`make_update` for one model: calls that ask for the same again get the same record, made once."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Any, ...] = ()
+        self._n_samples = 0
+        self._update: NDArray[np.void] | None = None
+
+    def get(self, optimizer: Optimizer, n_samples: int, **settings: Any) -> NDArray[np.void]:
+        """Return a record that its users leave as it is, but for the seed of dropout."""
+        asked = (optimizer, *settings, *settings.values())
+        same = n_samples == self._n_samples and len(asked) == len(self._asked) and all(map(is_, asked, self._asked))
+        if same and self._update is not None:
+            return self._update
+        update = make_update(optimizer, n_samples, **settings)
+        if all(type(value) in _PLAIN for value in settings.values()):  # nothing that could change inside
+            self._asked, self._n_samples, self._update = asked, n_samples, update
+        return update
 
 
 def make_update(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +62,11 @@ class Samples:
 
     def parts(
         self, order: NDArray[np.int64] | None = None, batch_size: int = 1
-    ) -> Iterator[tuple[Samples, NDArray[np.int64] | None]]:
-        """Yield the samples and the visits to them: in one piece, or sparse rows, some whole batches at a time."""
-        if isinstance(self.X, np.ndarray):
-            yield self, order
-            return
+    ) -> Iterable[tuple[Samples, NDArray[np.int64] | None]]:
+        """Return the samples and the visits to them: in one piece, or sparse rows, some whole batches at a time."""
+        return ((self, order),) if isinstance(self.X, np.ndarray) else self._dense_parts(order, batch_size)
+
+    def _dense_parts(self, order: NDArray[np.int64] | None, batch_size: int) -> Iterator[tuple[Samples, None]]:
         row_bytes = self.X.shape[1] * self.X.dtype.itemsize
         step = max(1, _DENSE_BYTES // row_bytes // batch_size) * batch_size
         for start in range(0, len(self) if order is None else len(order), step):

@@ -152,7 +152,7 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     def _targets(self, y: NDArray[Any], incremental: bool, first: bool) -> NDArray[Any]:
         """Return y of the training samples as booleans (M, n_outputs), and learn the classes if that is due."""
         if not hasattr(self, "classes_") or (first and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
             return self._indicators(y)
         if self.warm_start and set(classes := unique_labels(y)) != set(self.classes_):
@@ -340,3 +340,19 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def fitted_binarizer(y: NDArray[Any]) -> LabelBinarizer:
+    """Return LabelBinarizer().fit(y), at a fraction of its cost for a vector of integers.
+
+    >>> fitted_binarizer(np.array([3, 1, 3, 2, 1, 2])).classes_
+    array([1, 2, 3])
+    """
+    if y.ndim == 1 and y.dtype.kind in "biu" and y.dtype.isnative:
+        classes = np.unique(y)
+        if len(classes) <= len(y) / 2:  # else it warns
+            binarizer = LabelBinarizer()
+            binarizer.y_type_, binarizer.sparse_input_ = "multiclass" if len(classes) > 2 else "binary", False
+            binarizer.classes_ = classes
+            return binarizer
+    return LabelBinarizer().fit(y)

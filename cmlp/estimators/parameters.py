@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections import defaultdict
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -158,6 +159,12 @@ class Parametrized(BaseEstimator):  # type: ignore[misc]
         "standardize": ["boolean"],
         "missing": [StrOptions(set(MISSING))],
     }
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the names of the parameters; to look them up takes half a millisecond."""
+        return super()._get_param_names()  # type: ignore[no-any-return]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with `deep` also the fields of declared values, such as optimizer__learning_rate.

@@ -77,6 +77,12 @@ D(exp) { return da * a; }
 #undef F
 #undef D
 
+/* Whether f' is in terms of z. */
+INLINE int NAME(reads_z)(int activation) {
+    return activation == CMLP_GELU || activation == CMLP_SILU || activation == CMLP_HARD_SIGMOID ||
+           activation == CMLP_SOFTSIGN;
+}
+
 /* a_i = e^{z_i - m} / Σ_j e^{z_j - m} over n units, m the maximum. */
 static void NAME(softmax)(ptrdiff_t n, const REAL *z, REAL *a) {
     REAL max = z[0], sum = 0;

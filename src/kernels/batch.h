@@ -13,7 +13,7 @@
 
 /* What is multiplied: C (m, n) = or += bias + A (m, k) B (k, n). Element (i, p) of A is a[i * a_row + p * a_k]; rows of B
  * and of C lie b_row and c_row apart. The bias of C's element (i, j) is bias[i * bias_row + j], or with bias_row = 1
- * bias[i]; NULL: 0. Whole vectors of B and C are read, whole or in part they are written. */
+ * bias[i]; NULL: 0. With `relu`, C = max(it, 0). Whole vectors of B and C are read, whole or in part they are written. */
 typedef struct {
     ptrdiff_t m, n, k;
     const REAL *a;
@@ -23,7 +23,7 @@ typedef struct {
     REAL *c;
     ptrdiff_t c_row;
     const REAL *bias;
-    int bias_row, accumulate;
+    int bias_row, accumulate, relu;
 } NAME(factors);
 
 /* The M x (R vectors, `wide` columns of which count) tile of C that stays in registers; a, b, c: those of the tile. */
@@ -45,8 +45,10 @@ INLINE void NAME(product_tile)(const NAME(factors) * f, ptrdiff_t wide, const in
         for (int t = 0; t < M * R; t++) sum[t / R][t % R] += a[t / R * a_row] * b_p[t % R];
     }
 #pragma GCC unroll 32
-    for (int t = 0; t < M * R; t++)
-        NAME(store_first)(f->c + t / R * f->c_row + t % R * LANES, sum[t / R][t % R], wide - t % R * LANES);
+    for (int t = 0; t < M * R; t++) {
+        const VEC v = f->relu ? NAME(positive_part)(sum[t / R][t % R]) : sum[t / R][t % R];
+        NAME(store_first)(f->c + t / R * f->c_row + t % R * LANES, v, wide - t % R * LANES);
+    }
 }
 
 /* C's columns of a tile's width, from top to bottom. */
@@ -55,10 +57,8 @@ static void NAME(product_panel)(NAME(factors) f, ptrdiff_t wide) {
     for (ptrdiff_t high; f.m > 0; f.m -= high) {
         high = f.m >= TALL ? TALL : f.m >= 4 ? 4 : f.m >= 2 ? 2 : 1;
         if (R == 4) high = f.m;
-#define TILE(M, R)                                   \
-    case (M) * 8 + (R):                              \
-        NAME(product_tile)(&f, wide, M, R); \
-        break;
+#define TILE(M, R) \
+    case (M) * 8 + (R): NAME(product_tile)(&f, wide, M, R); break;
         switch (high * 8 + R) {
             TILE(TALL, 2)
             TILE(TALL, 1)
@@ -100,6 +100,7 @@ static void NAME(product)(NAME(factors) whole) {
             f.b_row = whole.b_row;
             f.bias = !whole.bias || first ? NULL : whole.bias + (whole.bias_row ? 0 : j);
             f.accumulate = whole.accumulate || first;
+            f.relu = whole.relu && first + f.k == whole.k;
             if (wide == 2 * LANES && whole.m >= 16 && whole.k >= 64) {
                 for (ptrdiff_t p = 0; p < f.k; p++) {
                     pack[2 * p] = NAME(load)(f.b + p * f.b_row);
@@ -173,10 +174,16 @@ static void NAME(dots)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptr
     }
 }
 
+/* Where a dense operation's net inputs go: nowhere of their own, if only f reads them. */
+INLINE ptrdiff_t NAME(place_of_z)(const cmlp_op *op) {
+    return op->fused || NAME(reads_z)(op->activation) ? op->z : op->out;
+}
+
 /* Z = A W + b, then f row by row. */
 static void NAME(rows_first_forward)(const cmlp_op *op, const void *params, const cmlp_rows *r) {
-    REAL *buffer = (REAL *)r->activations, *z = buffer + op->z, *out = buffer + op->out;
+    REAL *buffer = (REAL *)r->activations, *z = buffer + NAME(place_of_z)(op), *out = buffer + op->out;
     const REAL *x = (const REAL *)r->x, *in = op->source < 0 ? x : buffer + op->source;
+    const int relu = op->activation == CMLP_RELU && op->layout == CMLP_ROWS && z == out;
     const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride;
     if (op->kind != CMLP_DENSE) {
         for (ptrdiff_t i = 0; i < r->n; i++) NAME(forward)(op, params, x + i * r->x_stride, buffer + i * r->stride);
@@ -185,12 +192,22 @@ static void NAME(rows_first_forward)(const cmlp_op *op, const void *params, cons
     const REAL *W = (const REAL *)params + op->weights;
     const REAL *b = op->biases < 0 ? NULL : (const REAL *)params + op->biases;
     if (op->layout == CMLP_ROWS)
-        NAME(product)((NAME(factors)){
-            .m = r->n, .n = op->n_out, .k = op->n_in, .a = in, .a_row = in_stride, .a_k = 1, .b = W, .b_row = op->ld,
-            .c = z, .c_row = r->stride, .bias = b, .accumulate = op->accumulate});
+        NAME(product)((NAME(factors)){.m = r->n,
+                                      .n = op->n_out,
+                                      .k = op->n_in,
+                                      .a = in,
+                                      .a_row = in_stride,
+                                      .a_k = 1,
+                                      .b = W,
+                                      .b_row = op->ld,
+                                      .c = z,
+                                      .c_row = r->stride,
+                                      .bias = b,
+                                      .accumulate = op->accumulate,
+                                      .relu = relu});
     else
         NAME(dots)(r->n, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, r->stride, op->accumulate);
-    if (op->activation == CMLP_IDENTITY && op->z == op->out) return;
+    if (relu || (op->activation == CMLP_IDENTITY && z == out)) return;
     for (ptrdiff_t i = 0; i < r->n; i++)
         NAME(activate)(op->activation, op->n_out, (REAL)op->alpha, z + i * r->stride, out + i * r->stride);
 }
@@ -219,16 +236,32 @@ static ptrdiff_t NAME(rows_first_errors)(const cmlp_op *op, const void *params, 
         if (op->layout == CMLP_ROWS)
             NAME(dots)(r->n, op->n_in, op->n_out, d, r->stride, W, op->ld, NULL, da, r->stride, add);
         else
-            NAME(product)((NAME(factors)){
-                .m = r->n, .n = op->n_in, .k = op->n_out, .a = d, .a_row = r->stride, .a_k = 1, .b = W,
-                .b_row = op->ld, .c = da, .c_row = r->stride, .accumulate = add});
+            NAME(product)((NAME(factors)){.m = r->n,
+                                          .n = op->n_in,
+                                          .k = op->n_out,
+                                          .a = d,
+                                          .a_row = r->stride,
+                                          .a_k = 1,
+                                          .b = W,
+                                          .b_row = op->ld,
+                                          .c = da,
+                                          .c_row = r->stride,
+                                          .accumulate = add});
     }
     return count;
 }
 
-/* g (width,) = or += the sum of the rows of deltas, in their order. */
+/* g (width,) = or += the sum of the rows of deltas, in their order; as many vectors at a time as hide the latency. */
 static void NAME(sum_rows)(ptrdiff_t n, ptrdiff_t width, const REAL *d, ptrdiff_t d_row, REAL *g, int accumulate) {
-    for (ptrdiff_t j = 0; j < width; j += LANES) {
+    ptrdiff_t j = 0;
+    for (; j + 4 * LANES <= width; j += 4 * LANES) {
+        VEC sum[4];
+        for (int t = 0; t < 4; t++) sum[t] = accumulate ? NAME(load)(g + j + t * LANES) : (VEC){0};
+        for (ptrdiff_t i = 0; i < n; i++)
+            for (int t = 0; t < 4; t++) sum[t] += NAME(load)(d + i * d_row + j + t * LANES);
+        for (int t = 0; t < 4; t++) NAME(store)(g + j + t * LANES, sum[t]);
+    }
+    for (; j < width; j += LANES) {
         VEC sum = accumulate ? NAME(load)(g + j) : (VEC){0};
         for (ptrdiff_t i = 0; i < n; i++) sum += NAME(load)(d + i * d_row + j);
         NAME(store)(g + j, sum);
@@ -244,13 +277,29 @@ static void NAME(rows_first_gradient)(const cmlp_op *op, void *gradient, const c
     const ptrdiff_t in_stride = op->source < 0 ? r->x_stride : r->stride, width = PADDED(op->n_out);
     REAL *G = (REAL *)gradient + op->weights;
     if (op->layout == CMLP_ROWS)
-        NAME(product)((NAME(factors)){
-            .m = to - from, .n = width, .k = r->n, .a = in, .a_row = 1, .a_k = in_stride, .b = d,
-            .b_row = r->deltas_stride, .c = G + from * op->ld, .c_row = op->ld, .accumulate = accumulate});
+        NAME(product)((NAME(factors)){.m = to - from,
+                                      .n = width,
+                                      .k = r->n,
+                                      .a = in,
+                                      .a_row = 1,
+                                      .a_k = in_stride,
+                                      .b = d,
+                                      .b_row = r->deltas_stride,
+                                      .c = G + from * op->ld,
+                                      .c_row = op->ld,
+                                      .accumulate = accumulate});
     else
-        NAME(product)((NAME(factors)){
-            .m = op->n_out, .n = to - from, .k = r->n, .a = d, .a_row = 1, .a_k = r->deltas_stride, .b = in,
-            .b_row = in_stride, .c = G + from, .c_row = op->ld, .accumulate = accumulate});
+        NAME(product)((NAME(factors)){.m = op->n_out,
+                                      .n = to - from,
+                                      .k = r->n,
+                                      .a = d,
+                                      .a_row = 1,
+                                      .a_k = r->deltas_stride,
+                                      .b = in,
+                                      .b_row = in_stride,
+                                      .c = G + from,
+                                      .c_row = op->ld,
+                                      .accumulate = accumulate});
     if (op->biases >= 0 && from == 0)
         NAME(sum_rows)(r->n, width, d, r->deltas_stride, (REAL *)gradient + op->biases, accumulate);
 }

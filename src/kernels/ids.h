@@ -69,8 +69,8 @@
     X(AS_CHAIN, as_chain)         /* chain.h: narrow layers */                                  \
     X(AHEAD, ahead)               /* ahead.h: few hidden units and one output */
 
-/* How the values of a batch lie, and so along what the vectors run: a row's units (batch.h), or a unit's rows
- * (units_first.h). */
+/* How the values of a batch lie, and so along what vectors run: row by row, along the units (batch.h), or unit by unit,
+ * along the rows (units_first.h). */
 #define CMLP_BATCH_WAYS(X)    \
     X(ROWS_FIRST, rows_first) \
     X(UNITS_FIRST, units_first)

@@ -152,7 +152,7 @@ typedef struct {
     X(void, add_signs, (ptrdiff_t n, void *gradient, const void *weights, double scale))                             \
     X(void, limit_norms, (const cmlp_op *op, void *params, double limit, ptrdiff_t from, ptrdiff_t to))              \
     X(void, average, (ptrdiff_t n, void *average, const void *weights, double decay))                                \
-    X(void, drop, (ptrdiff_t n, ptrdiff_t stride, uint64_t key, double rate, void *values))                                    \
+    X(void, drop, (ptrdiff_t n, ptrdiff_t stride, uint64_t key, double rate, void *values))                          \
     X(void, standardize, (ptrdiff_t n, const void *x, const void *mean, const void *scale, void *out))               \
     X(int, learn_scale,                                                                                              \
       (ptrdiff_t n, const void *x, double *count, double *mean, double *squares, void *shift, void *scale))

@@ -123,12 +123,12 @@ static double NAME(loss)(const cmlp_net *net, const void *z, const void *a, cons
     REAL *e = error;
     double loss = 0;
     if (net->loss == CMLP_CROSS_ENTROPY && net->fused) return NAME(softmax_loss)(net, z, a, y, label, w, error);
-#define LOOP(ID, name)                                                                           \
-    case CMLP_##ID:                                                                              \
-        for (ptrdiff_t i = 0; i < net->n_outputs; i++) {                                         \
+#define LOOP(ID, name)                                                                         \
+    case CMLP_##ID:                                                                            \
+        for (ptrdiff_t i = 0; i < net->n_outputs; i++) {                                       \
             loss += NAME(name)(net, z_i[i], a_i[i], y_i ? y_i[i] : (REAL)(i == label), e + i); \
-            e[i] *= w;                                                                           \
-        }                                                                                        \
+            e[i] *= w;                                                                         \
+        }                                                                                      \
         break;
     switch (net->loss) { CMLP_LOSSES(LOOP) }
 #undef LOOP

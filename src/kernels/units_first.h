@@ -11,8 +11,8 @@ INLINE VEC NAME(interleaved)(VEC a, VEC b, const int second) {
 #elif VECTOR_BYTES / (DOUBLE_PRECISION ? 8 : 4) == 8
 #define PAIRS(k) 4 * k, 8 + 4 * k, 1 + 4 * k, 9 + 4 * k, 2 + 4 * k, 10 + 4 * k, 3 + 4 * k, 11 + 4 * k
 #else
-#define PAIRS(k)                                                                                                       \
-    8 * k, 16 + 8 * k, 1 + 8 * k, 17 + 8 * k, 2 + 8 * k, 18 + 8 * k, 3 + 8 * k, 19 + 8 * k, 4 + 8 * k, 20 + 8 * k,     \
+#define PAIRS(k)                                                                                                   \
+    8 * k, 16 + 8 * k, 1 + 8 * k, 17 + 8 * k, 2 + 8 * k, 18 + 8 * k, 3 + 8 * k, 19 + 8 * k, 4 + 8 * k, 20 + 8 * k, \
         5 + 8 * k, 21 + 8 * k, 6 + 8 * k, 22 + 8 * k, 7 + 8 * k, 23 + 8 * k
 #endif
     return second ? __builtin_shufflevector(a, b, PAIRS(1)) : __builtin_shufflevector(a, b, PAIRS(0));
@@ -98,8 +98,8 @@ static void NAME(units_first_losses)(const cmlp_net *net, const cmlp_rows *r, pt
         else
             for (ptrdiff_t i = 0; i < net->n_outputs; i++, z_c += r->stride, a_c += r->stride, error += r->stride) {
                 NAME(targets_of)(t, c, r->n, i, y);
-#define LOOP(ID, name)                                                                                         \
-    case CMLP_##ID:                                                                                            \
+#define LOOP(ID, name)                                                                                     \
+    case CMLP_##ID:                                                                                        \
         for (ptrdiff_t q = 0; q < LANES; q++) loss[q] += NAME(name)(net, z_c[q], a_c[q], y[q], slope + q); \
         break;
                 switch (net->loss) { CMLP_LOSSES(LOOP) }
@@ -135,12 +135,12 @@ static void NAME(units_first_softmax)(ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t st
     }
 }
 
-/* out = f(z) for every unit, 0 behind the rows. */
+/* out = f(z) for every unit, 0 behind the rows; a relu that is in its place already stays as it is. */
 static void NAME(units_first_activate)(const cmlp_op *op, const cmlp_rows *r, const REAL *z, REAL *out) {
     const ptrdiff_t width = PADDED(r->n);
     if (op->activation == CMLP_SOFTMAX)
         NAME(units_first_softmax)(r->n, op->n_out, r->stride, z, out);
-    else
+    else if (op->activation != CMLP_RELU || z != out)
         for (ptrdiff_t j = 0; j < op->n_out; j++)
             NAME(activate)(op->activation, width, (REAL)op->alpha, z + j * r->stride, out + j * r->stride);
     for (ptrdiff_t j = 0; r->n < width && j < op->n_out; j++) {
@@ -150,7 +150,8 @@ static void NAME(units_first_activate)(const cmlp_op *op, const cmlp_rows *r, co
 }
 
 static void NAME(units_first_forward)(const cmlp_op *op, const void *params, const cmlp_rows *r) {
-    REAL *buffer = (REAL *)r->activations, *z = buffer + op->z * r->stride, *out = buffer + op->out * r->stride;
+    REAL *buffer = (REAL *)r->activations, *out = buffer + op->out * r->stride;
+    REAL *z = buffer + NAME(place_of_z)(op) * r->stride;
     const REAL *in = op->source < 0 ? (const REAL *)r->x : buffer + op->source * r->stride, *p = params;
     const ptrdiff_t width = PADDED(r->n);
     const int by_rows = op->layout == CMLP_ROWS;
@@ -160,92 +161,120 @@ static void NAME(units_first_forward)(const cmlp_op *op, const void *params, con
         return;
     }
     if (op->kind == CMLP_DENSE)
-        NAME(product)((NAME(factors)){
-            .m = op->n_out, .n = width, .k = op->n_in, .a = p + op->weights, .a_row = by_rows ? 1 : op->ld,
-            .a_k = by_rows ? op->ld : 1, .b = in, .b_row = r->stride, .c = z, .c_row = r->stride,
-            .bias = op->biases < 0 ? NULL : p + op->biases, .bias_row = 1, .accumulate = op->accumulate});
+        NAME(product)((NAME(factors)){.m = op->n_out,
+                                      .n = width,
+                                      .k = op->n_in,
+                                      .a = p + op->weights,
+                                      .a_row = by_rows ? 1 : op->ld,
+                                      .a_k = by_rows ? op->ld : 1,
+                                      .b = in,
+                                      .b_row = r->stride,
+                                      .c = z,
+                                      .c_row = r->stride,
+                                      .bias = op->biases < 0 ? NULL : p + op->biases,
+                                      .bias_row = 1,
+                                      .accumulate = op->accumulate,
+                                      .relu = op->activation == CMLP_RELU && z == out});
     NAME(units_first_activate)(op, r, op->kind == CMLP_DENSE ? z : in, out);
 }
 
-/* δ = J_fᵀ ∂ℓ/∂a for every unit, 0 behind the rows; ∂ℓ/∂a is lost. */
-static void NAME(units_first_deltas)(const cmlp_op *op, const cmlp_rows *r, const REAL *z, const REAL *a, REAL *da,
-                                     REAL *d) {
-    const ptrdiff_t end = op->n_out * r->stride;
+/* δ = J_fᵀ ∂ℓ/∂a takes the place of ∂ℓ/∂a for units from..to-1, 0 behind the rows. */
+static void NAME(units_first_deltas)(const cmlp_op *op, const cmlp_rows *r, const REAL *z, const REAL *a, REAL *d,
+                                     ptrdiff_t from, ptrdiff_t to) {
+    const ptrdiff_t left = r->n % LANES;
     const REAL alpha = (REAL)op->alpha;
-    for (ptrdiff_t c = 0; c < r->n && op->activation == CMLP_SOFTMAX && !op->fused; c += LANES) {
-        VEC dot = {0};
-        for (ptrdiff_t j = c; j < end; j += r->stride) dot += NAME(load)(a + j) * NAME(load)(da + j);
-        for (ptrdiff_t j = c; j < end; j += r->stride) NAME(store)(da + j, NAME(load)(da + j) - dot);
-    }
-#define LOOP(ID, name)                                                                                           \
-    case CMLP_##ID:                                                                                              \
-        for (ptrdiff_t j = 0; j < end; j += r->stride)                                                           \
-            for (ptrdiff_t c = j; c < j + r->n; c += LANES)                                                      \
-                NAME(store)(d + c,                                                                               \
-                            NAME(d_##name)(NAME(load)(z + c), NAME(load)(a + c), NAME(load)(da + c), alpha, 0)); \
+    from *= r->stride, to *= r->stride;
+#define LOOP(ID, name)                                                                                                 \
+    case CMLP_##ID:                                                                                                    \
+        for (ptrdiff_t j = from; j < to; j += r->stride)                                                               \
+            for (ptrdiff_t c = j; c < j + r->n; c += LANES)                                                            \
+                NAME(store)(d + c, NAME(d_##name)(NAME(load)(z + c), NAME(load)(a + c), NAME(load)(d + c), alpha, 0)); \
         break;
     switch (op->fused ? CMLP_IDENTITY : op->activation) { CMLP_ACTIVATIONS(LOOP) }
 #undef LOOP
-    const ptrdiff_t left = r->n % LANES;
-    for (ptrdiff_t c = r->n - left; left && c < end; c += r->stride)
+    for (ptrdiff_t c = from + r->n - left; left && c < to; c += r->stride)
         NAME(store)(d + c, NAME(load_first)(d + c, left));
+}
+
+/* ∂ℓ/∂a - a · ∂ℓ/∂a, for softmax, takes the place of ∂ℓ/∂a. */
+static void NAME(units_first_less_dot)(ptrdiff_t n, ptrdiff_t end, ptrdiff_t stride, const REAL *a, REAL *da) {
+    for (ptrdiff_t c = 0; c < n; c += LANES) {
+        VEC dot = {0};
+        for (ptrdiff_t j = c; j < end; j += stride) dot += NAME(load)(a + j) * NAME(load)(da + j);
+        for (ptrdiff_t j = c; j < end; j += stride) NAME(store)(da + j, NAME(load)(da + j) - dot);
+    }
 }
 
 /* Whether a layer's deltas are stored row by row, padded with zeros: its gradient is summed with vectors along its units
  * then, if they fill at least half of one. */
 INLINE int NAME(has_rows_of_deltas)(const cmlp_op *op) { return op->layout == CMLP_ROWS && 2 * op->n_out >= LANES; }
 
-/* One vector of δ̃; adds how many elements were clipped. */
-INLINE VEC NAME(clipped)(VEC d, REAL psi, ptrdiff_t *count) {
-    const IVEC above = d > psi, below = d < -psi; /* false for NaN, which stays */
-    const uint64_t changed = NAME(bits)(above | below);
-    if (!changed) return d;
-    *count += __builtin_popcountll(changed);
-    return NAME(select)(above, NAME(broadcast)(psi), NAME(select)(below, NAME(broadcast)(-psi), d));
+/* scale · δ̃ of one vector; adds how many elements were clipped. */
+INLINE VEC NAME(clipped)(VEC d, REAL psi, REAL scale, ptrdiff_t *count) {
+    if (psi < INFINITY) {
+        const IVEC above = d > psi, below = d < -psi; /* false for NaN, which stays */
+        *count += __builtin_popcountll(NAME(bits)(above | below));
+        d = NAME(select)(above, NAME(broadcast)(psi), NAME(select)(below, NAME(broadcast)(-psi), d));
+    }
+    return scale * d;
 }
 
-/* scale · δ̃ into the layer's deltas. Returns how many elements of δ were clipped. */
-static ptrdiff_t NAME(units_first_clipped)(const cmlp_op *op, const cmlp_target *to, const cmlp_rows *r, const REAL *d) {
+/* scale · δ̃ of units from..from+LANES-1 into the layer's deltas. Returns how many elements of δ were clipped. */
+static ptrdiff_t NAME(units_first_clipped)(const cmlp_op *op, const cmlp_target *to, const cmlp_rows *r, const REAL *d,
+                                           ptrdiff_t from) {
     const REAL psi = (REAL)to->clip_delta, scale = (REAL)to->scale;
-    const ptrdiff_t width = PADDED(op->n_out);
-    REAL *u = (REAL *)r->deltas + op->delta * r->stride;
+    const ptrdiff_t stride = r->stride, width = PADDED(op->n_out);
+    const ptrdiff_t high = op->n_out - from < LANES ? op->n_out - from : LANES;
+    REAL *u = (REAL *)r->deltas + op->delta * stride;
     ptrdiff_t count = 0;
+    d += from * stride;
     if (!NAME(has_rows_of_deltas)(op)) {
-        for (ptrdiff_t j = 0; j < op->n_out * r->stride; j += r->stride)
+        u += from * stride + r->first;
+        for (ptrdiff_t j = 0; j < high * stride; j += stride)
             for (ptrdiff_t c = j; c < j + r->n; c += LANES)
-                NAME(store)(u + r->first + c, scale * NAME(clipped)(NAME(load)(d + c), psi, &count));
+                NAME(store)(u + c, NAME(clipped)(NAME(load)(d + c), psi, scale, &count));
         return count;
     }
-    for (ptrdiff_t c = 0; c < r->n; c += LANES)
-        for (ptrdiff_t j = 0; j < width; j += LANES) {
-            VEC square[LANES];
+    u += r->first * width + from;
+    for (ptrdiff_t c = 0; c < r->n; c += LANES) {
+        VEC square[LANES];
 #pragma GCC unroll 16
-            for (ptrdiff_t q = 0; q < LANES; q++)
-                square[q] = j + q < op->n_out
-                                ? scale * NAME(clipped)(NAME(load)(d + (j + q) * r->stride + c), psi, &count)
-                                : (VEC){0};
-            NAME(transpose)(square);
+        for (ptrdiff_t q = 0; q < LANES; q++)
+            square[q] = q < high ? NAME(clipped)(NAME(load)(d + q * stride + c), psi, scale, &count) : (VEC){0};
+        NAME(transpose)(square);
 #pragma GCC unroll 16
-            for (ptrdiff_t q = 0; q < LANES; q++) NAME(store)(u + (r->first + c + q) * width + j, square[q]);
-        }
+        for (ptrdiff_t q = 0; q < LANES; q++) NAME(store)(u + (c + q) * width, square[q]);
+    }
     return count;
 }
 
+/* As rows_first_errors, but that δ takes the place of ∂ℓ/∂a, which nothing reads again. */
 static ptrdiff_t NAME(units_first_errors)(const cmlp_op *op, const void *params, const cmlp_target *to,
                                           const cmlp_rows *r) {
-    const REAL *buffer = (const REAL *)r->activations, *z = buffer + op->z * r->stride, *W = params;
-    REAL *error = (REAL *)r->errors, *da = error + op->out * r->stride, *in = error + op->source * r->stride, *d = da;
-    const ptrdiff_t width = PADDED(r->n), stride = r->stride;
+    const ptrdiff_t stride = r->stride, width = PADDED(r->n);
+    const REAL *buffer = (const REAL *)r->activations, *z = buffer + op->z * stride, *a = buffer + op->out * stride;
+    REAL *error = (REAL *)r->errors, *d = error + op->out * stride, *in = error + op->source * stride;
     const int by_rows = op->layout == CMLP_ROWS, add = op->input_gradient == CMLP_ACCUMULATE;
     ptrdiff_t count = 0;
-    if (op->kind == CMLP_DENSE) d = error + op->z * stride;
-    if (op->kind != CMLP_ADD) NAME(units_first_deltas)(op, r, z, buffer + op->out * stride, da, d);
-    if (op->kind == CMLP_DENSE) count = NAME(units_first_clipped)(op, to, r, d);
+    if (op->activation == CMLP_SOFTMAX && !op->fused)
+        NAME(units_first_less_dot)(r->n, op->n_out * stride, stride, a, d);
+    for (ptrdiff_t j = 0; j < op->n_out; j += LANES) {
+        NAME(units_first_deltas)(op, r, z, a, d, j, j + LANES < op->n_out ? j + LANES : op->n_out);
+        if (op->kind == CMLP_DENSE) count += NAME(units_first_clipped)(op, to, r, d, j);
+    }
     if (op->input_gradient == CMLP_NOT_WANTED) return count;
     if (op->kind == CMLP_DENSE)
-        NAME(product)((NAME(factors)){
-            .m = op->n_in, .n = width, .k = op->n_out, .a = W + op->weights, .a_row = by_rows ? op->ld : 1,
-            .a_k = by_rows ? 1 : op->ld, .b = d, .b_row = stride, .c = in, .c_row = stride, .accumulate = add});
+        NAME(product)((NAME(factors)){.m = op->n_in,
+                                      .n = width,
+                                      .k = op->n_out,
+                                      .a = (const REAL *)params + op->weights,
+                                      .a_row = by_rows ? op->ld : 1,
+                                      .a_k = by_rows ? 1 : op->ld,
+                                      .b = d,
+                                      .b_row = stride,
+                                      .c = in,
+                                      .c_row = stride,
+                                      .accumulate = add});
     else
         for (ptrdiff_t j = 0; j < op->n_in; j++, in += stride, d += stride)
             for (ptrdiff_t c = 0; c < width; c++) in[c] = add ? in[c] + d[c] : d[c];
@@ -262,9 +291,17 @@ static void NAME(units_first_gradient)(const cmlp_op *op, void *gradient, const 
     const int with_biases = op->biases >= 0 && from == 0;
     in += from * stride;
     if (NAME(has_rows_of_deltas)(op)) {
-        NAME(product)((NAME(factors)){
-            .m = to - from, .n = width, .k = r->n, .a = in, .a_row = stride, .a_k = 1, .b = d, .b_row = width,
-            .c = G + from * op->ld, .c_row = op->ld, .accumulate = accumulate});
+        NAME(product)((NAME(factors)){.m = to - from,
+                                      .n = width,
+                                      .k = r->n,
+                                      .a = in,
+                                      .a_row = stride,
+                                      .a_k = 1,
+                                      .b = d,
+                                      .b_row = width,
+                                      .c = G + from * op->ld,
+                                      .c_row = op->ld,
+                                      .accumulate = accumulate});
         if (with_biases) NAME(sum_rows)(r->n, width, d, width, g, accumulate);
         return;
     }

@@ -103,11 +103,11 @@ def test_a_sample_without_finite_loss_in_a_block_is_named_and_the_last_good_epoc
     assert all(np.array_equal(W, b) for W, b in zip(network.weights, before, strict=True))
 
 
-def learnt_until_bad(sizes, dtype, in_blocks, X, y, order):
+def learnt_until_bad(sizes, dtype, way, X, y, order):
     """Parameters after one pass of the core over rows that nobody has looked through, and its result."""
     network = cmlp.MLP(sizes, activation="sigmoid", dtype=dtype, seed=1)
     model = network._model
-    model.program.in_blocks = in_blocks
+    model.program.per_sample = way
     update = _core.record(_core.UPDATE)
     workspace = np.zeros(model.program.workspace_size(1), dtype)
     buffers = Buffers(workspace, None, None, {}, np.zeros(1))
@@ -124,8 +124,8 @@ def test_blocks_learn_from_all_samples_before_one_that_is_not_finite(level, size
         X, y = samples(sizes, 11, dtype)
         X[order[bad], bad % sizes[0]] = value
         X[order[bad + 2 :], 0] = np.nan  # more of them behind it
-        plain, (plain_loss, *_, plain_bad) = learnt_until_bad(sizes, dtype, False, X, y, order)
-        blocks, (loss, *_, found) = learnt_until_bad(sizes, dtype, True, X, y, order)
+        plain, (plain_loss, *_, plain_bad) = learnt_until_bad(sizes, dtype, "by_operation", X, y, order)
+        blocks, (loss, *_, found) = learnt_until_bad(sizes, dtype, "in_blocks", X, y, order)
         assert found == plain_bad == bad
         assert loss == pytest.approx(plain_loss, rel=1e-5)
         np.testing.assert_allclose(blocks, plain, rtol=1e-5, atol=1e-5)

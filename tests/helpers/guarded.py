@@ -94,8 +94,13 @@ def one_row_everywhere(guard, one_row, x, y):
                 one_row.learn(row, guard.copy(y.astype(kind)), None)
 
 
-def run_everything(guard, net, X, y, batch_size=1, ordered=True, weighted=True, slots=(), **settings):
-    """Call every method of the program with all arrays at the edge."""
+def run_everything(guard, net, X, y, **settings):
+    """Call every method of the program with all arrays at the edge, batches in every way."""
+    for net._model.program.forced_batches in _core.BATCH_WAYS:
+        run_in_one_way(guard, net, X, y, **settings)
+
+
+def run_in_one_way(guard, net, X, y, batch_size=1, ordered=True, weighted=True, slots=(), **settings):
     program, dtype = net._model.program, net.dtype
     M = len(X)
     given, X, y = X, guard.copy(X), guard.copy(y)
