@@ -136,8 +136,8 @@ def test_a_loss_that_is_not_finite_comes_before_an_input_that_is_not(level, firs
     X, y = samples([257, 3, 2], 11, "float32")
     y[first] = np.inf
     X[first + 1, 7] = np.nan
-    for in_blocks in (False, True):
-        assert learnt_until_bad([257, 3, 2], "float32", in_blocks, X, y, None)[1][-1] == first
+    for way in ("by_operation", "in_blocks"):
+        assert learnt_until_bad([257, 3, 2], "float32", way, X, y, None)[1][-1] == first
 
 
 def test_an_infinite_z_of_finite_inputs_is_no_infinite_input(level):
@@ -145,8 +145,8 @@ def test_an_infinite_z_of_finite_inputs_is_no_infinite_input(level):
     X, y = samples(sizes, 9, "float32")
     signs = np.sign(cmlp.MLP(sizes, activation="sigmoid", seed=1).weights[0][:, 0])
     X[8] = signs * np.finfo(np.float32).max  # z is infinite; σ(z) = 1, the loss and ∂ℓ/∂z = 0 are not
-    for in_blocks in (False, True):
-        parameters, (loss, *_, bad) = learnt_until_bad(sizes, "float32", in_blocks, X, y, None)
+    for way in ("by_operation", "in_blocks"):
+        parameters, (loss, *_, bad) = learnt_until_bad(sizes, "float32", way, X, y, None)
         assert bad == -1
         assert np.isfinite(loss)
         assert np.isfinite(parameters).all()
