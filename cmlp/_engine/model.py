@@ -364,7 +364,11 @@ class Model:
             raise AttributeError(f"{kind} has no learning rate that could change: set net.optimizer, which starts anew")
         optimizer = replace(self.optimizer, learning_rate=rate)
         self.memory = optimizer.memory  # what a Plateau has seen belongs to it
-        self._take(optimizer)
+        if optimizer.settings == self.optimizer.settings:
+            self.optimizer = optimizer
+            self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
+        else:
+            self._take(optimizer)
 
     def _take(self, optimizer: Optimizer) -> None:
         """Let steps be made by an optimiser whose state is in place."""
