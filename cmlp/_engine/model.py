@@ -509,9 +509,9 @@ class Model:
 
 def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that start on a cache line, as vector loads like them."""
-    memory = np.zeros(n * dtype.itemsize + ALIGN, np.uint8)
-    start = -memory.ctypes.data % ALIGN
-    return memory[start : start + n * dtype.itemsize].view(dtype)
+    memory = np.zeros(n + ALIGN // dtype.itemsize, dtype)
+    start = -memory.ctypes.data % ALIGN // dtype.itemsize
+    return memory[start : start + n]
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
