@@ -522,7 +522,7 @@ def test_a_generator_in_use_elsewhere_is_waited_for():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 def test_a_row_of_the_weights_themselves_is_learnt_as_it_was(optimizer):
-    fast, slow = (cmlp.MLP([4, 4, 1], dtype="float64", seed=0, optimizer=OPTIMIZERS[optimizer]) for _ in range(2))
+    fast, slow = (cmlp.MLP([4, 4, 3, 1], dtype="float64", seed=0, optimizer=OPTIMIZERS[optimizer]) for _ in range(2))
     for row in (lambda net: net.weights[0][1], lambda net: net.weights[0][:, 1], lambda net: net.biases[0]):
         assert fast.learn_one(row(fast), 1.0) == slowly(slow, row(slow).copy(), 1.0)
         assert_same(fast, slow)

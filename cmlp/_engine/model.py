@@ -383,7 +383,11 @@ class Model:
             raise AttributeError(f"{kind} has no learning rate that could change: set net.optimizer, which starts anew")
         optimizer = replace(self.optimizer, learning_rate=rate)
         self.memory = optimizer.memory  # what a Plateau has seen belongs to it
-        self._take(optimizer)
+        if optimizer.settings == self.optimizer.settings:
+            self.optimizer = optimizer
+            self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
+        else:
+            self._take(optimizer)
 
     def _take(self, optimizer: Optimizer) -> None:
         """Let steps be made by an optimiser whose state is in place."""
@@ -525,9 +529,9 @@ class Model:
 
 def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that start on a cache line, as vector loads like them."""
-    memory = np.zeros(n * dtype.itemsize + ALIGN, np.uint8)
-    start = -memory.ctypes.data % ALIGN
-    return memory[start : start + n * dtype.itemsize].view(dtype)
+    memory = np.zeros(n + ALIGN // dtype.itemsize, dtype)
+    start = -memory.ctypes.data % ALIGN // dtype.itemsize
+    return memory[start : start + n]
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:

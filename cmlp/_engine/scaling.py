@@ -177,5 +177,5 @@ def _merge(
     squares += np.where(known, (deviations - m) ** 2, 0.0).sum(axis=0)
     total = np.maximum(count + n, 1)
     squares += m**2 * count * n / total
-    mean += m * n / total
+    mean += m / (total / np.maximum(n, 1))  # with n = 1 to the bit what the core's learn_scale does
     count += n
