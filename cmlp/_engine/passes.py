@@ -165,7 +165,7 @@ class Run:
     ) -> int:
         """Call the core for one chunk."""
         model, (start, stop), checked = self.model, visits, self.samples.checked
-        if not self._in_batches:
+        if not self._in_batches and self._swa is None:
             return training.learn(order, start, stop, rates, first_step, 1, checked)
         last_loss = self._buffers.last_loss
         last_loss[0] = model.memory.get("last_loss", 0.0)
@@ -177,7 +177,7 @@ class Run:
                 model.parameters[...] = model.trained
         seconds = time.perf_counter() - began
         self._threads.took(n_threads, stop - start, seconds)
-        if self._threads.settled:
+        if self._in_batches and self._threads.settled:
             self._chunk = self._visits_in(1e9 * seconds / (stop - start))
         if "last_loss" in model.memory:
             model.memory["last_loss"] = last_loss.item()
