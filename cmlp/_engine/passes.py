@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
     from cmlp.data.samples import Samples
 
-_SPARED_BYTES = 1 << 20
+SPARED_BYTES = 1 << 20  # of memory that a model keeps for its next call
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
 
 
@@ -109,7 +109,7 @@ class Run:
 
     def spare(self) -> None:
         """Leave the memory to the model's next call, if it is not much."""
-        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= _SPARED_BYTES:
+        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= SPARED_BYTES:
             self.samples = self._training = self._learnt_from = None  # type: ignore[assignment]
             self.model.spare_run = self
 
