@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
     from cmlp.data.samples import Samples
 
-_SPARED_BYTES = 1 << 20
+SPARED_BYTES = 1 << 20  # of memory that a model keeps for its next call
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
 
 
@@ -109,7 +109,7 @@ class Run:
 
     def spare(self) -> None:
         """Leave the memory to the model's next call, if it is not much."""
-        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= _SPARED_BYTES:
+        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= SPARED_BYTES:
             self.samples = self._training = self._learnt_from = None  # type: ignore[assignment]
             self.model.spare_run = self
 
@@ -165,7 +165,7 @@ class Run:
     ) -> int:
         """Call the core for one chunk."""
         model, (start, stop), checked = self.model, visits, self.samples.checked
-        if not self._in_batches:
+        if not self._in_batches and self._swa is None:
             return training.learn(order, start, stop, rates, first_step, 1, checked)
         last_loss = self._buffers.last_loss
         last_loss[0] = model.memory.get("last_loss", 0.0)
@@ -177,7 +177,7 @@ class Run:
                 model.parameters[...] = model.trained
         seconds = time.perf_counter() - began
         self._threads.took(n_threads, stop - start, seconds)
-        if self._threads.settled:
+        if self._in_batches and self._threads.settled:
             self._chunk = self._visits_in(1e9 * seconds / (stop - start))
         if "last_loss" in model.memory:
             model.memory["last_loss"] = last_loss.item()
