@@ -142,8 +142,8 @@ class Run:
         while stop < n_visits and bad < 0:
             start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
-            model.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
             some_rates = rates if len(rates) == 1 else rates[first:last]
+            model.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
             bad = self._call(training, order, (start, stop), some_rates, first_step + first)
             if deadline < math.inf and time.perf_counter() >= deadline:
                 result.out_of_time = True

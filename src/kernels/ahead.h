@@ -127,7 +127,7 @@ INLINE void NAME(ahead_loop)(const NAME(two_layers) l, REAL *W, VEC *b, VEC *w, 
     const REAL *X = (const REAL *)s->X, *x = X + (s->order ? s->order[0] : 0) * n_in;
     VEC P[8], u[8], z[8], a[8];
     REAL b_out = *output_bias, gram = 0;
-    double total = 0;
+    double total = result->loss;
     ptrdiff_t n_clipped = 0;
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) u[r] = (VEC){0};
@@ -174,7 +174,7 @@ INLINE void NAME(ahead_loop)(const NAME(two_layers) l, REAL *W, VEC *b, VEC *w, 
         x = next;
     }
     *output_bias = b_out;
-    result->loss += total;
+    result->loss = total;
     result->n_clipped += n_clipped;
 }
 
