@@ -21,12 +21,12 @@ from libc.string cimport memcpy, memset
 
 from kernels cimport (
     CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
-    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD,
-    cmlp_activation_names,
+    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP,
+    CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_RPROP, CMLP_SGD, cmlp_activation_names,
     cmlp_barrier, cmlp_field, cmlp_highest_level, cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names,
     cmlp_layout_names, cmlp_loss_names, cmlp_mask_key, cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields,
-    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_per_sample_names, cmlp_rates, cmlp_result, cmlp_rows, cmlp_rule_names, cmlp_run_team,
-    cmlp_samples,
+    cmlp_network, cmlp_op, cmlp_op_defaults, cmlp_op_fields, cmlp_per_sample_names, cmlp_rates, cmlp_result,
+    cmlp_rows, cmlp_rule_names, cmlp_run_team, cmlp_samples,
     cmlp_slot_names, cmlp_step, cmlp_table, cmlp_target, cmlp_update, cmlp_update_defaults, cmlp_update_fields,
     cmlp_vectors, cmlp_wait_for_team,
 )
