@@ -42,7 +42,7 @@ _MOST_WEIGHTS_OF_CHAIN = 1536
 _LEAST_TO_SKIP_ZEROS = 1024
 _LEAST_FOR_BLOCKS = 128
 # Inputs or units of a layer; measured. Above, vectors along the units are as full, and X would be transposed in vain.
-_MOST_UNITS_FIRST = 128
+_MOST_UNITS_FIRST = 100
 
 
 class Slice(NamedTuple):
