@@ -135,15 +135,16 @@ class Run:
     def _learn_part(self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass) -> int:
         """Learn from samples in memory, chunk by chunk; return at which visit the loss was not finite, or -1."""
         training = self._training if self._learnt_from is samples else self._training_on(samples)
-        model, batch, first_step = self.model, self.batch_size, self.model.n_steps
-        n_visits = len(samples) if order is None else len(order)
+        counter, batch = self.model.one_row, self.batch_size
+        first_step, n_visits = counter.n_steps, len(samples if order is None else order)
         rates = self._rates(-(-n_visits // batch))
+        constant = len(rates) == 1
         stop, bad = 0, -1
         while stop < n_visits and bad < 0:
             start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
-            some_rates = rates if len(rates) == 1 else rates[first:last]
-            model.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
+            some_rates = rates if constant else rates[first:last]
+            counter.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
             bad = self._call(training, order, (start, stop), some_rates, first_step + first)
             if deadline < math.inf and time.perf_counter() >= deadline:
                 result.out_of_time = True
@@ -152,7 +153,7 @@ class Run:
         result.correct += training.correct
         result.clipped += training.n_clipped
         result.weight += samples.total_weight(order, stop)
-        result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
+        result.learning_rate = rates.item(0 if constant else last - 1)
         return bad
 
     def _call(
