@@ -231,7 +231,6 @@ def partial_fit(
         run.save_state()
         run.learn_scale()
     failure = run.failure(run.learn())
-    run.spare()
     if failure is not None:
         run.restore_state()
         model.put_back(standing)
@@ -242,6 +241,7 @@ def partial_fit(
             failure.sample,
             failure.layer,
         )
+    run.spare()
     return self
 
 

@@ -106,7 +106,7 @@ def aligned_zeros(ptrdiff_t n, dtype):
 
 @cython.final
 cdef class Copies:
-    """Copies of contiguous arrays, which stay the same objects: `take` makes them, `put_back` undoes what came since."""
+    """Copies of contiguous arrays, themselves the same throughout: `put_back` undoes what came after `take`."""
     cdef list arrays, copies
 
     def __init__(self, arrays):
@@ -119,13 +119,19 @@ cdef class Copies:
 
     def take(self):
         """Copy what is there now."""
-        for array, saved in zip(self.arrays, self.copies):
-            memcpy(cnp.PyArray_DATA(saved), cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
+        copy_all(self.copies, self.arrays)
 
     def put_back(self):
         """Let there be what was there."""
-        for array, saved in zip(self.arrays, self.copies):
-            memcpy(cnp.PyArray_DATA(array), cnp.PyArray_DATA(saved), cnp.PyArray_NBYTES(array))
+        copy_all(self.arrays, self.copies)
+
+
+cdef int copy_all(list to, list given) except -1:
+    cdef cnp.ndarray there, here
+    for i in range(len(given)):
+        there, here = to[i], given[i]
+        memcpy(cnp.PyArray_DATA(there), cnp.PyArray_DATA(here), cnp.PyArray_NBYTES(here))
+    return 0
 
 
 def activate(int activation, double alpha, const floating[::1] z, floating[::1] a):

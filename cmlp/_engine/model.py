@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
-_MOST_SPARE = 1 << 20  # bytes of a workspace that is kept for the next call
+MOST_SPARE = 1 << 20  # bytes of memory that is kept for the next call
 _RATES_AHEAD = 256  # learning rates that one_row asks for at once
 
 
@@ -191,7 +191,6 @@ class Model:
     memory: dict[str, float]
     n_epochs: int
     in_training = False  # whether `fit` is at work, whose plan is fixed
-    spare_run: Any = None  # of the last training call, for the next one; see `passes.Run.begin`
 
     def __init__(
         self,
@@ -225,7 +224,7 @@ class Model:
         gaps = missing == "mean"
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), self.scaling.buffers, gaps)
         self._gradient: NDArray[Any] | None = None  # of one_row
-        self._spare: dict[tuple[int, int, int], NDArray[Any]] = {}  # the last workspace, by rows, threads and size
+        self._spare: dict[str, Any] = {}
         self.weights, self.biases = self.views(self.parameters)
         self.slots = {}
         self.updates = Updates()
@@ -249,15 +248,26 @@ class Model:
         size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
         return aligned_zeros(size, self.dtype)
 
-    def _borrow_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
-        """Return the workspace that the last such call left, or a new one: `pop` gives it to one thread alone."""
-        size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
-        spare = self._spare.pop((rows, n_threads, size), None)
-        return aligned_zeros(size, self.dtype) if spare is None else spare
+    def take_spare(self, name: str) -> Any:
+        """Return what the last call left under this name, or None: `pop` gives it to one thread alone."""
+        return self._spare.pop(name, None)
 
-    def _keep_workspace(self, workspace: NDArray[Any], rows: int, n_threads: int = 1) -> None:
-        if workspace.nbytes <= _MOST_SPARE:
-            self._spare = {(rows, n_threads, workspace.size): workspace}
+    def leave_spare(self, name: str, memory: Any, n_bytes: int) -> None:
+        """Leave memory of so many bytes to the next call, if it is not much."""
+        if n_bytes <= MOST_SPARE:
+            self._spare[name] = memory
+
+    def _borrow_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
+        """Return the workspace that the last call left, if it was for the same, or a new one."""
+        size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
+        plan_and_workspace = self.take_spare("workspace")
+        if plan_and_workspace is None or plan_and_workspace[0] != (rows, n_threads, size):
+            return aligned_zeros(size, self.dtype)
+        workspace: NDArray[Any] = plan_and_workspace[1]
+        return workspace
+
+    def _give_back(self, workspace: NDArray[Any], rows: int, n_threads: int = 1) -> None:
+        self.leave_spare("workspace", ((rows, n_threads, workspace.size), workspace), workspace.nbytes)
 
     def views(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout, live."""
@@ -367,7 +377,7 @@ class Model:
         slots = {name: self.new_vector() for name in names}
         for name, value in optimizer.state_start.items():
             slots[name][...] = value
-        if slots or self.slots:  # where there are none, `spare_run` goes on with the same
+        if slots or self.slots:  # where there are none, the spare run goes on with the same
             self.slots = slots
         self.memory = optimizer.memory
         self.n_steps = self.n_epochs = 0
@@ -478,14 +488,14 @@ class Model:
         rows = len(X) if threads == 1 else threads * ROWS_AT_ONCE
         workspace = self._borrow_workspace(rows, threads)
         self.program.predict(self.parameters, X, out, workspace, threads)
-        self._keep_workspace(workspace, rows, threads)
+        self._give_back(workspace, rows, threads)
         return out
 
     def evaluate(self, samples: Samples) -> Scores:
         """Return the mean loss and, of a classifier, the accuracy."""
         workspace = self._borrow_workspace(len(samples.X))
         loss, correct = self.program.evaluate(self.parameters, samples, workspace)
-        self._keep_workspace(workspace, len(samples.X))
+        self._give_back(workspace, len(samples.X))
         total = samples.total_weight()
         return Scores(loss / total, correct / total if self.loss_name in CLASSIFYING else None)
 
