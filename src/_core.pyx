@@ -128,9 +128,12 @@ cdef class Copies:
 
 cdef int copy_all(list to, list given) except -1:
     cdef cnp.ndarray there, here
+    cdef size_t n
     for i in range(len(given)):
         there, here = to[i], given[i]
-        memcpy(cnp.PyArray_DATA(there), cnp.PyArray_DATA(here), cnp.PyArray_NBYTES(here))
+        n = cnp.PyArray_NBYTES(here)
+        with nogil:
+            memcpy(cnp.PyArray_DATA(there), cnp.PyArray_DATA(here), n)
     return 0
 
 
