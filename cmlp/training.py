@@ -23,7 +23,7 @@ from cmlp._engine.search import Objective, import_optimize, search
 from cmlp._engine.threads import check_threads
 from cmlp._engine.update import make_update
 from cmlp.averaging import SWA
-from cmlp.data.samples import ORDERS, Samples, sample_order, split_validation
+from cmlp.data.samples import ORDERS, Samples, draw_order, split_validation
 from cmlp.losses import CLASSIFYING
 from cmlp.optimizers import Optimizer, as_optimizer
 
@@ -146,7 +146,8 @@ def fit(
         raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
     if chosen.searches:
         import_optimize()  # SciPy is missed before anything has changed
-    with model.unchanged_if_refused() as standing:
+    draws = order != "given" or validation is not None or model.drops_out
+    with model.unchanged_if_refused(draws=draws) as standing:
         samples, kept, held_out = _divide(model, X, y, sample_weight, validation, order)
         update = model.updates.get(
             chosen,
@@ -215,7 +216,7 @@ def partial_fit(
     model = self._model
     samples = model.check_samples(X, y, sample_weight)
     _check_stream(model.optimizer, "partial_fit")
-    with model.unchanged_if_refused() as standing:
+    with model.unchanged_if_refused(draws=model.drops_out) as standing:
         update = model.updates.get(
             model.optimizer,
             len(samples),
@@ -230,7 +231,6 @@ def partial_fit(
         run.save_state()
         run.learn_scale()
     failure = run.failure(run.learn())
-    run.spare()
     if failure is not None:
         run.restore_state()
         model.put_back(standing)
@@ -241,6 +241,7 @@ def partial_fit(
             failure.sample,
             failure.layer,
         )
+    run.spare()
     return self
 
 
@@ -285,7 +286,7 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
-    with model.unchanged_if_refused() as standing:
+    with model.unchanged_if_refused(draws=model.drops_out) as standing:
         update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
         run = Run(model, samples, update)
         run.learn_scale()
@@ -299,7 +300,7 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
     raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
 
 
-@dataclass
+@dataclass(slots=True)
 class _FitRules:
     """The rules of `fit`, with its record."""
 
@@ -350,8 +351,7 @@ class _FitRules:
         model, kept = self.run.model, self.kept
         if self.order == "given" or model.optimizer.full_batch:
             return kept
-        drawn = sample_order(self.order, len(self.run.samples) if kept is None else len(kept), model.rng)
-        assert drawn is not None
+        drawn = draw_order(self.order, len(self.run.samples if kept is None else kept), model.rng)
         return drawn if kept is None else kept[drawn]
 
     def diverged(self, failure: Failure) -> None:
@@ -379,22 +379,26 @@ class _FitRules:
         model.optimizer.observe(model.memory, monitored)
         if self.shown_epochs is not None:
             print(_progress_line(history, self.shown_epochs), file=sys.stderr, flush=True)
-        # a list: all callbacks are called, even after one that returns True
-        answers = [callback(self.network, history) for callback in self.callbacks]
+        called_off = self._call_back() if self.callbacks else False
         self.epoch_began = time.perf_counter()
         if result.out_of_time or self.epoch_began >= self.stopping.deadline:
             reason: str | None = "max_seconds"
-        elif any(answer is True for answer in answers):
+        elif called_off:
             reason = "callback"
         else:
             reason = self.stopping.reason(self.run, self.kept, history)
         history.stopped = reason or history.stopped
         return reason is not None
 
+    def _call_back(self) -> bool:
+        """Call all callbacks, even after one that returns True; return whether one did."""
+        answers = [callback(self.network, self.history) for callback in self.callbacks]
+        return any(answer is True for answer in answers)
+
     def _record(self, result: Pass) -> float:
         """Enter an epoch into the history; return the monitored loss."""
         run, history, monitored = self.run, self.history, result.loss
-        history.loss.append(result.loss)
+        history.loss.append(monitored)
         if run.counts_right:
             history.accuracy.append(result.correct / result.weight if result.weight else 0.0)
         history.clipped.append(result.clipped)

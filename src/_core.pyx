@@ -96,6 +96,47 @@ def first_nonfinite(cnp.ndarray values):
     return index
 
 
+def aligned_zeros(ptrdiff_t n, dtype):
+    """A vector of zeros that starts on a cache line, as vector loads like them."""
+    cdef cnp.ndarray memory = np.zeros(n + CMLP_ALIGN // dtype.itemsize, dtype)
+    cdef ptrdiff_t beyond = <size_t> cnp.PyArray_DATA(memory) % CMLP_ALIGN
+    start = (CMLP_ALIGN - beyond) % CMLP_ALIGN // dtype.itemsize
+    return memory[start : start + n]
+
+
+@cython.final
+cdef class Copies:
+    """Copies of contiguous arrays, themselves the same throughout: `put_back` undoes what came after `take`."""
+    cdef list arrays, copies
+
+    def __init__(self, arrays):
+        self.arrays, self.copies = list(arrays), []
+        for array in self.arrays:
+            if not cnp.PyArray_ISCARRAY(array):
+                raise ValueError("expected contiguous arrays that can be written to")
+            self.copies.append(np.empty_like(array))
+        self.take()
+
+    def take(self):
+        """Copy what is there now."""
+        copy_all(self.copies, self.arrays)
+
+    def put_back(self):
+        """Let there be what was there."""
+        copy_all(self.arrays, self.copies)
+
+
+cdef int copy_all(list to, list given) except -1:
+    cdef cnp.ndarray there, here
+    cdef size_t n
+    for i in range(len(given)):
+        there, here = to[i], given[i]
+        n = cnp.PyArray_NBYTES(here)
+        with nogil:
+            memcpy(cnp.PyArray_DATA(there), cnp.PyArray_DATA(here), n)
+    return 0
+
+
 def activate(int activation, double alpha, const floating[::1] z, floating[::1] a):
     """a = f(z); both arrays must end with ALIGN bytes of padding behind the len(a) elements computed."""
     cdef const cmlp_kernels *k = cmlp_table(_level, floating is double)
@@ -136,13 +177,13 @@ cdef class Program:
     """
     cdef readonly object operations  # a copy of those given, read-only
     cdef Code code
-    cdef int forced  # a way for all batches, or -1
+    cdef ptrdiff_t least_units_first  # rows of a batch
 
     def __cinit__(self, operations, network):
         cdef cnp.ndarray given = records_of(operations, OPERATION, 1), record = records_of(network, NETWORK, 0)
         if not len(given):
             raise ValueError("a program needs at least one operation")
-        self.forced = -1
+        self.least_units_first = LEAST_UNITS_FIRST
         self.operations = np.frombuffer(given.tobytes(), OPERATION)
         self.code.ops = <const cmlp_op *> cnp.PyArray_DATA(self.operations)
         self.code.n_ops = <int> len(given)
@@ -188,20 +229,20 @@ cdef class Program:
         self.code.net.per_sample = PER_SAMPLE_WAYS[name]
 
     @property
-    def batches(self):
-        """How batches are computed, one of BATCH_WAYS, where that is not forced; see `forced_batches`."""
-        return list(BATCH_WAYS)[self.code.net.batches]
+    def batch_ways(self):
+        """Names of the ways (BATCH_WAYS) that batches can take: all of them."""
+        return tuple(BATCH_WAYS)
 
     @property
-    def forced_batches(self):
-        """Name of the way for batches of any size, all of BATCH_WAYS being possible, or None; tests set it."""
-        return None if self.forced < 0 else list(BATCH_WAYS)[self.forced]
+    def batches(self):
+        """Name of the one that they take, but for small ones, which go rows first; tests set it for all sizes."""
+        return list(BATCH_WAYS)[self.code.net.batches]
 
-    @forced_batches.setter
-    def forced_batches(self, way):
-        if way is not None and way not in BATCH_WAYS:
-            raise ValueError(f"batches {way!r}: expected one of {', '.join(BATCH_WAYS)}, or None")
-        self.forced = -1 if way is None else BATCH_WAYS[way]
+    @batches.setter
+    def batches(self, str name):
+        if name not in self.batch_ways:
+            raise ValueError(f"batches={name!r}: this program can go {', '.join(self.batch_ways)}")
+        self.code.net.batches, self.least_units_first = BATCH_WAYS[name], 1
 
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
@@ -213,9 +254,7 @@ cdef class Program:
         cdef Code code = self.code
         code.k = cmlp_table(_level, size == sizeof(double))
         code.size = size
-        if self.forced >= 0:
-            code.net.batches = self.forced
-        elif rows < LEAST_UNITS_FIRST:
+        if rows < self.least_units_first:
             code.net.batches = CMLP_ROWS_FIRST
         return code
 

@@ -175,6 +175,8 @@ REFUSED = {
     "a search with clipping": {"optimizer": cmlp.LBFGS(), "clip_value": 1.0},
     "a batch for the full batch": {"optimizer": cmlp.Rprop(), "batch_size": 3},
     "a schedule that gives no rate": {"optimizer": cmlp.SGD(lambda t: -1.0), "validation": 0.2},
+    "a schedule that gives no rate for rows as they are": {"optimizer": cmlp.SGD(lambda t: -1.0), "order": "given"},
+    "the same after the split": {"optimizer": cmlp.SGD(lambda t: -1.0), "order": "given", "validation": 0.2},
     "a schedule that takes no step": {"optimizer": cmlp.Adam(lambda: 0.1)},
     "validation of another width": {"validation": (X[:, :2], Y)},
     "a bad reduction after the split": {"validation": 0.2, "optimizer": cmlp.Adam(), "reduction": "max"},

@@ -192,7 +192,8 @@ def fitted(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     >>> fitted(np.array([1, 2]), np.float32)
     array([1., 2.], dtype=float32)
     """
-    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
         return array
     with np.errstate(all="ignore"):  # whoever cares for what overflows looks at the result
         return np.require(array, dtype, ["C", "A"])

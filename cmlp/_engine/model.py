@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import check_count, finite_array, numeric_array, shown
-from cmlp._core import ALIGN, KINDS, ROWS_AT_ONCE, OneRow, is_plain
+from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, aligned_zeros, is_plain
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
-_MOST_SPARE = 1 << 20  # bytes of a workspace that is kept for the next call
+MOST_SPARE = 1 << 20  # bytes of memory that is kept for the next call
 _RATES_AHEAD = 256  # learning rates that one_row asks for at once
 
 
@@ -90,20 +90,18 @@ class Snapshot:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        live = [model.parameters, *model.slots.values(), *model.scaling.buffers]
-        self._pairs = [(np.empty_like(array), array) for array in live]
-        self.take()
+        self._arrays = Copies([model.parameters, *model.slots.values(), *model.scaling.buffers])
+        self._memory, self._n_steps = dict(model.memory), model.n_steps
 
     def take(self) -> None:
         """Copy what is there now."""
-        for saved, array in self._pairs:
-            saved[...] = array
-        self._memory, self._n_steps = dict(self._model.memory), self._model.n_steps
+        model = self._model
+        self._arrays.take()
+        self._memory, self._n_steps = dict(model.memory), model.one_row.n_steps
 
     def restore(self) -> None:
         """Go back."""
-        for saved, array in self._pairs:
-            array[...] = saved
+        self._arrays.put_back()
         self._model.memory, self._model.n_steps = dict(self._memory), self._n_steps
 
 
@@ -114,7 +112,7 @@ class Standing(NamedTuple):
     slots: dict[str, NDArray[Any]]
     memory: dict[str, float]
     counters: tuple[int, int]
-    generator: Any
+    generator: Any  # None: nothing draws from it
     scale: list[NDArray[Any]]
 
 
@@ -129,12 +127,12 @@ class OneRowBuffers(NamedTuple):
 class Unchanged:
     """A context whose errors find the model as it was; see `Model.unchanged_if_refused`."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, draws: bool) -> None:
+        self._model, self._draws = model, draws
 
     def __enter__(self) -> Standing:
         """Return what the model is now."""
-        self._standing = self._model.standing()
+        self._standing = self._model.standing(self._draws)
         return self._standing
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -193,7 +191,6 @@ class Model:
     memory: dict[str, float]
     n_epochs: int
     in_training = False  # whether `fit` is at work, whose plan is fixed
-    spare_run: Any = None  # of the last training call, for the next one; see `passes.Run.begin`
 
     def __init__(
         self,
@@ -227,8 +224,9 @@ class Model:
         gaps = missing == "mean"
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), self.scaling.buffers, gaps)
         self._gradient: NDArray[Any] | None = None  # of one_row
-        self._spare: dict[tuple[int, int, int], NDArray[Any]] = {}  # the last workspace, by rows, threads and size
+        self._spare: dict[str, Any] = {}
         self.weights, self.biases = self.views(self.parameters)
+        self.slots = {}
         self.updates = Updates()
         self.set_optimizer(as_optimizer(optimizer))
 
@@ -243,22 +241,33 @@ class Model:
 
     def new_vector(self) -> NDArray[Any]:
         """Return a zeroed vector of the parameters' layout."""
-        return _aligned_zeros(self.program.n_parameters, self.dtype)
+        return aligned_zeros(self.program.n_parameters, self.dtype)
 
     def workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
         """Return the scratch that one call of the core computes in, for so many samples or as many as go at once."""
         size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
-        return _aligned_zeros(size, self.dtype)
+        return aligned_zeros(size, self.dtype)
+
+    def take_spare(self, name: str) -> Any:
+        """Return what the last call left under this name, or None: `pop` gives it to one thread alone."""
+        return self._spare.pop(name, None)
+
+    def leave_spare(self, name: str, memory: Any, n_bytes: int) -> None:
+        """Leave memory of so many bytes to the next call, if it is not much."""
+        if n_bytes <= MOST_SPARE:
+            self._spare[name] = memory
 
     def _borrow_workspace(self, rows: int, n_threads: int = 1) -> NDArray[Any]:
-        """Return the workspace that the last such call left, or a new one: `pop` gives it to one thread alone."""
+        """Return the workspace that the last call left, if it was for the same, or a new one."""
         size = self.program.workspace_size(min(rows, n_threads * ROWS_AT_ONCE), n_threads)
-        spare = self._spare.pop((rows, n_threads, size), None)
-        return _aligned_zeros(size, self.dtype) if spare is None else spare
+        plan_and_workspace = self.take_spare("workspace")
+        if plan_and_workspace is None or plan_and_workspace[0] != (rows, n_threads, size):
+            return aligned_zeros(size, self.dtype)
+        workspace: NDArray[Any] = plan_and_workspace[1]
+        return workspace
 
-    def _keep_workspace(self, workspace: NDArray[Any], rows: int, n_threads: int = 1) -> None:
-        if workspace.nbytes <= _MOST_SPARE:
-            self._spare = {(rows, n_threads, workspace.size): workspace}
+    def _give_back(self, workspace: NDArray[Any], rows: int, n_threads: int = 1) -> None:
+        self.leave_spare("workspace", ((rows, n_threads, workspace.size), workspace), workspace.nbytes)
 
     def views(self, vector: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any] | None, ...]]:
         """Return the weights and biases in a vector of the parameters' layout, live."""
@@ -286,24 +295,26 @@ class Model:
     def n_steps(self, n_steps: int) -> None:
         self.one_row.n_steps = n_steps
 
-    def standing(self) -> Standing:
-        """Return what a training call changes before its first step, for `put_back`."""
+    def standing(self, draws: bool) -> Standing:
+        """Return what a training call changes before its first step, for `put_back`; draws: whether also `rng`."""
         counters = self.n_steps, self.n_epochs
+        generator = self.rng.bit_generator.state if draws else None
         scale = [array.copy() for array in self.scaling.buffers]
-        return Standing(self.optimizer, self.slots, self.memory, counters, self.rng.bit_generator.state, scale)
+        return Standing(self.optimizer, self.slots, self.memory, counters, generator, scale)
 
     def put_back(self, standing: Standing) -> None:
         """Be what the model was, after a Snapshot has taken back the steps made since, if there were any."""
         self.slots, self.memory = standing.slots, standing.memory
         self.n_steps, self.n_epochs = standing.counters
-        self.rng.bit_generator.state = standing.generator
+        if standing.generator is not None:
+            self.rng.bit_generator.state = standing.generator
         for array, before in zip(self.scaling.buffers, standing.scale, strict=True):
             array[...] = before
         self._take(standing.optimizer)
 
-    def unchanged_if_refused(self) -> Unchanged:
+    def unchanged_if_refused(self, *, draws: bool) -> Unchanged:
         """Put everything back if the block, which prepares a training call, raises an error."""
-        return Unchanged(self)
+        return Unchanged(self, draws)
 
     def training(self) -> Fixed:
         """Keep the optimiser for the block, whose plan is made for it."""
@@ -366,7 +377,9 @@ class Model:
         slots = {name: self.new_vector() for name in names}
         for name, value in optimizer.state_start.items():
             slots[name][...] = value
-        self.slots, self.memory = slots, optimizer.memory
+        if slots or self.slots:  # where there are none, the spare run goes on with the same
+            self.slots = slots
+        self.memory = optimizer.memory
         self.n_steps = self.n_epochs = 0
         self._take(optimizer)
 
@@ -475,14 +488,14 @@ class Model:
         rows = len(X) if threads == 1 else threads * ROWS_AT_ONCE
         workspace = self._borrow_workspace(rows, threads)
         self.program.predict(self.parameters, X, out, workspace, threads)
-        self._keep_workspace(workspace, rows, threads)
+        self._give_back(workspace, rows, threads)
         return out
 
     def evaluate(self, samples: Samples) -> Scores:
         """Return the mean loss and, of a classifier, the accuracy."""
         workspace = self._borrow_workspace(len(samples.X))
         loss, correct = self.program.evaluate(self.parameters, samples, workspace)
-        self._keep_workspace(workspace, len(samples.X))
+        self._give_back(workspace, len(samples.X))
         total = samples.total_weight()
         return Scores(loss / total, correct / total if self.loss_name in CLASSIFYING else None)
 
@@ -525,13 +538,6 @@ class Model:
             activations=slices(values, "out"),
             loss=loss,
         )
-
-
-def _aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that start on a cache line, as vector loads like them."""
-    memory = np.zeros(n + ALIGN // dtype.itemsize, dtype)
-    start = -memory.ctypes.data % ALIGN // dtype.itemsize
-    return memory[start : start + n]
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:

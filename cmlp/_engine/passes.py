@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
     from cmlp.data.samples import Samples
 
-SPARED_BYTES = 1 << 20  # of memory that a model keeps for its next call
 CHUNK_NANOSECONDS = 5e7  # aim of one call of the core: short enough for Ctrl-C, long enough to cost nothing
 
 
@@ -94,7 +93,7 @@ class Run:
     @classmethod
     def of(cls, model: Model, samples: Samples, update: NDArray[np.void], n_threads: int | None = 1) -> Run:
         """Return the run of the model's last call, if it had the same plan and has been spared, or else a new one."""
-        run, model.spare_run = model.spare_run, None  # nobody else can take it now
+        run = model.take_spare("run")
         if run is None or run.update is not update or run._state is not model.slots or run._n_threads != n_threads:
             return cls(model, samples, update, n_threads)
         run._begin(samples)
@@ -109,9 +108,8 @@ class Run:
 
     def spare(self) -> None:
         """Leave the memory to the model's next call, if it is not much."""
-        if self.model.parameters.nbytes + self._buffers.workspace.nbytes <= SPARED_BYTES:
-            self.samples = self._training = self._learnt_from = None  # type: ignore[assignment]
-            self.model.spare_run = self
+        self.samples = self._training = self._learnt_from = None  # type: ignore[assignment]
+        self.model.leave_spare("run", self, self.model.parameters.nbytes + self._buffers.workspace.nbytes)
 
     def _visits_in(self, nanoseconds: float) -> int:
         """Return how many visits a chunk has if one takes so long: whole batches."""
@@ -135,16 +133,20 @@ class Run:
     def _learn_part(self, samples: Samples, order: NDArray[np.int64] | None, deadline: float, result: Pass) -> int:
         """Learn from samples in memory, chunk by chunk; return at which visit the loss was not finite, or -1."""
         training = self._training if self._learnt_from is samples else self._training_on(samples)
-        model, batch, first_step = self.model, self.batch_size, self.model.n_steps
-        n_visits = len(samples) if order is None else len(order)
+        counter, batch = self.model.one_row, self.batch_size
+        first_step, n_visits = counter.n_steps, len(samples if order is None else order)
         rates = self._rates(-(-n_visits // batch))
+        constant = len(rates) == 1
         stop, bad = 0, -1
         while stop < n_visits and bad < 0:
             start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
-            some_rates = rates if len(rates) == 1 else rates[first:last]
-            model.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
-            bad = self._call(training, order, (start, stop), some_rates, first_step + first)
+            some_rates = rates if constant else rates[first:last]
+            counter.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
+            if self._in_batches or self._swa is not None:
+                bad = self._call(training, order, (start, stop), some_rates, first_step + first)
+            else:
+                bad = training.learn(order, start, stop, some_rates, first_step + first, 1, self.samples.checked)
             if deadline < math.inf and time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break
@@ -152,7 +154,7 @@ class Run:
         result.correct += training.correct
         result.clipped += training.n_clipped
         result.weight += samples.total_weight(order, stop)
-        result.learning_rate = float(rates[0 if len(rates) == 1 else last - 1])
+        result.learning_rate = rates.item(0 if constant else last - 1)
         return bad
 
     def _call(
@@ -163,10 +165,8 @@ class Run:
         rates: NDArray[np.float64],
         first_step: int,
     ) -> int:
-        """Call the core for one chunk."""
+        """Call the core for one chunk, with as many threads as are worth it."""
         model, (start, stop), checked = self.model, visits, self.samples.checked
-        if not self._in_batches and self._swa is None:
-            return training.learn(order, start, stop, rates, first_step, 1, checked)
         last_loss = self._buffers.last_loss
         last_loss[0] = model.memory.get("last_loss", 0.0)
         n_threads, began = self._threads.next(stop - start), time.perf_counter()

@@ -19,7 +19,7 @@ ORDERS = ("given", "shuffle", "replacement")
 _DENSE_BYTES = 1 << 26  # sparse rows become dense so many bytes at a time
 
 
-@dataclass
+@dataclass(slots=True)
 class Samples:
     """Checked samples, as the core takes them.
 
@@ -44,7 +44,8 @@ class Samples:
 
     def __len__(self) -> int:
         """Return M."""
-        return int(self.X.shape[0])
+        n: int = self.X.shape[0]
+        return n
 
     def rows(self, index: slice | NDArray[np.int64]) -> Samples:
         """Select rows by a slice (views) or an index array (copies)."""
@@ -114,10 +115,13 @@ def sample_order(order: str, n_samples: int, rng: np.random.Generator) -> NDArra
     """
     check_name(order, ORDERS, "order")
     n_samples = check_count(n_samples, "n_samples")
-    if order == "given":
-        return None
+    return None if order == "given" else draw_order(order, n_samples, rng)
+
+
+def draw_order(order: str, n_samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return an order that is not given; see `sample_order`."""
     drawn = rng.permutation(n_samples) if order == "shuffle" else rng.integers(n_samples, size=n_samples)
-    return drawn.astype(np.int64, copy=False)
+    return drawn if drawn.dtype == np.int64 else drawn.astype(np.int64)
 
 
 def split_validation(

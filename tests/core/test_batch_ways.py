@@ -35,7 +35,7 @@ def level(request):
 
 def force(net, way):
     """Make a network compute batches of any size in one way."""
-    net._model.program.forced_batches = way
+    net._model.program.batches = way
     return net
 
 
@@ -180,10 +180,10 @@ def test_the_way_is_chosen_by_the_shape_and_the_number_of_rows():
     narrow, wide = cmlp.MLP([10, 32, 32, 1])._model.program, cmlp.MLP([784, 128, 10])._model.program
     assert (narrow.batches, wide.batches) == ("units_first", "rows_first")
     assert narrow.workspace_size(15) < narrow.workspace_size(16)
-    assert narrow.forced_batches is None
-    narrow.forced_batches = "rows_first"
-    assert narrow.forced_batches == "rows_first"
-    with pytest.raises(ValueError, match=r"'columns_first'.*rows_first, units_first"):
-        narrow.forced_batches = "columns_first"
-    narrow.forced_batches = None
-    assert narrow.forced_batches is None
+    for way in narrow.batch_ways:
+        narrow.batches = wide.batches = way
+        assert (narrow.batches, wide.batches) == (way, way)
+    assert narrow.workspace_size(15) == narrow.workspace_size(16)
+    with pytest.raises(ValueError, match=r"batches='columns_first': this program can go rows_first, units_first"):
+        narrow.batches = "columns_first"
+    assert narrow.batches == way

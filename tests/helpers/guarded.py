@@ -96,7 +96,9 @@ def one_row_everywhere(guard, one_row, x, y):
 
 def run_everything(guard, net, X, y, **settings):
     """Call every method of the program with all arrays at the edge, batches in every way."""
-    for net._model.program.forced_batches in _core.BATCH_WAYS:
+    program = net._model.program
+    for way in program.batch_ways:
+        program.batches = way
         run_in_one_way(guard, net, X, y, **settings)
 
 
