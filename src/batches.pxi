@@ -238,6 +238,14 @@ cdef void learn_alone(Job *job, ptrdiff_t c) noexcept nogil:
     job.losses[0] = learn(job.p, job.vectors.params, &to, job.s, c, job.w, &job.n_clipped[0])
 
 
+cdef void count_clipped(Job *job) noexcept nogil:
+    """Those of a batch that is learnt from: of one that is not, each thread saw as much as it came to."""
+    cdef int thread
+    for thread in range(job.n_parts):
+        job.result.n_clipped += job.n_clipped[thread]
+        job.n_clipped[thread] = 0
+
+
 cdef void train_in_batches(Job *job) noexcept nogil:
     """Any optimiser, any batch size: the gradient of a batch, then a step."""
     cdef ptrdiff_t start = 0, stop
@@ -248,6 +256,7 @@ cdef void train_in_batches(Job *job) noexcept nogil:
         before, job.start = job.result.loss, start
         if not learn_batch(job, stop, weight):
             return
+        count_clipped(job)
         if job.u.weighted_mean and weight > 0.0:  # its mean loss, once for each of its samples
             job.result.loss = before + (
                 (job.result.loss - before) * job.u.loss_scale + job.penalty) * (stop - start) / weight

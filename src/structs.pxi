@@ -58,7 +58,7 @@ cdef struct Job:
     ptrdiff_t t  # the present step of this call,
     Steps steps  # and how it is made
     char *out  # predictions (M, n_outputs)
-    ptrdiff_t n_clipped[CMLP_MOST_THREADS]
+    ptrdiff_t n_clipped[CMLP_MOST_THREADS]  # in the present batch, by each thread
     Result result
 
 

@@ -70,7 +70,6 @@ cdef class Training:
         cdef Job *job = &self.job
         cdef ptrdiff_t rows = min(self.update.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
         cdef ptrdiff_t n = s.n if order is None else cnp.PyArray_DIM(visits, 0)
-        cdef int thread
         if not 0 <= start <= stop <= n:
             raise ValueError(f"start and stop must be in the {n} visits, not {start}, {stop}")
         expect_threads(n_threads)
@@ -95,8 +94,6 @@ cdef class Training:
         with nogil:
             learn_visits(job, self.plain, n_threads)
         self.last_loss[0] = job.last_loss
-        for thread in range(n_threads):
-            job.result.n_clipped += job.n_clipped[thread]
         self.epoch = job.result
         return start + job.result.bad if job.result.bad >= 0 else -1
 

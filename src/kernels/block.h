@@ -255,6 +255,8 @@ static void NAME(columns_turn)(const cmlp_op *op, REAL *W, const REAL *const *be
             n4[t] = (const REAL *)&tails[BLOCK + t];
         }
         NAME(columns_tile)(W + whole, op->ld, op->n_out, LANES, before ? b4 : NULL, U, ld_z, next ? n4 : NULL, Zt, G);
+        for (REAL *w = W + whole; before && w < W + op->n_out * op->ld; w += op->ld) /* 0 even if U is not finite */
+            NAME(store)(w, NAME(load_first)(w, op->n_in - whole));
     }
     for (ptrdiff_t j = 0; next && j < op->n_out; j++)
         for (int t = 0; t < BLOCK; t++) Z[t * ld_z + j] = Zt[j * BLOCK + t];

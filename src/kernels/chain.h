@@ -341,14 +341,14 @@ INLINE void NAME(chain_columns_back)(const cmlp_op *op, REAL *W, const REAL *a, 
     for (; i + 2 * LANES <= n_in; i += 2 * LANES) {
         const VEC a_i[2] = {NAME(load)(a + i), NAME(load)(a + i + LANES)};
         VEC da_i[2];
-        NAME(columns_step)(op, W, W, i, a_i, d, u, da_i, 1, 1, 2);
+        NAME(columns_step)(op, W, W, i, a_i, d, u, da_i, 1, 1, 2, LANES);
         if (da) NAME(store)(da + i, da_i[0]);
         if (da) NAME(store)(da + i + LANES, da_i[1]);
     }
     for (; i < n_in; i += LANES) {
         const VEC a_i = NAME(chain_inputs)(op, a, i);
         VEC da_i;
-        NAME(columns_step)(op, W, W, i, &a_i, d, u, &da_i, 1, 1, 1);
+        NAME(columns_step)(op, W, W, i, &a_i, d, u, &da_i, 1, 1, 1, n_in - i);
         if (da) NAME(store)(da + i, da_i);
     }
 }

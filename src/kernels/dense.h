@@ -185,10 +185,13 @@ INLINE void NAME(rows_backward)(const cmlp_op *op, const REAL *W, REAL *G, const
 #undef INPUT
 }
 
-/* The same for W (n_out, ld) by columns: a vector of inputs at a time, da = Σ_j δ_j W_j. u = scale δ̃. */
+/* The same for W (n_out, ld) by columns: a vector of inputs at a time, da = Σ_j δ_j W_j. u = scale δ̃. Of the last
+ * vector, which comes alone (U = 1), `left` inputs count: the padding of G stays 0 even if u is not finite. */
 INLINE void NAME(columns_step)(const cmlp_op *op, const REAL *read, REAL *G, ptrdiff_t i, const VEC *a, const REAL *d,
-                               const REAL *u, VEC *da, const int want_da, const int in_place, const int U) {
+                               const REAL *u, VEC *da, const int want_da, const int in_place, const int U,
+                               ptrdiff_t left) {
     const REAL *W = in_place ? G : read;
+    const IVEC inside = NAME(first_lanes)(left < LANES ? left : LANES);
 #pragma GCC unroll 4
     for (int v = 0; v < U; v++) da[v] = (VEC){0};
     for (ptrdiff_t j = 0; j < op->n_out; j++) {
@@ -197,7 +200,8 @@ INLINE void NAME(columns_step)(const cmlp_op *op, const REAL *read, REAL *G, ptr
             const ptrdiff_t k = j * op->ld + i + v * LANES;
             const VEC w = NAME(load)(W + k);
             if (want_da) da[v] += d[j] * w;
-            NAME(store)(G + k, (in_place ? w : NAME(load)(G + k)) + u[j] * a[v]);
+            const VEC g = u[j] * a[v], change = U > 1 ? g : (VEC)((IVEC)g & inside);
+            NAME(store)(G + k, (in_place ? w : NAME(load)(G + k)) + change);
         }
     }
 }
@@ -210,7 +214,7 @@ INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, co
     for (; i + 4 * LANES <= op->n_in; i += 4 * LANES) {
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++) a_i[v] = NAME(load)(a + i + v * LANES);
-        NAME(columns_step)(op, W, G, i, a_i, d, u, da_i, want_da, in_place, 4);
+        NAME(columns_step)(op, W, G, i, a_i, d, u, da_i, want_da, in_place, 4, LANES);
 #pragma GCC unroll 4
         for (int v = 0; want_da && v < 4; v++)
             NAME(store)(da + i + v * LANES, add ? NAME(load)(da + i + v * LANES) + da_i[v] : da_i[v]);
@@ -218,7 +222,7 @@ INLINE void NAME(columns_backward)(const cmlp_op *op, const REAL *W, REAL *G, co
     for (; i < op->n_in; i += LANES) {
         const ptrdiff_t left = op->n_in - i;
         a_i[0] = left >= LANES ? NAME(load)(a + i) : NAME(load_exactly)(a + i, left);
-        NAME(columns_step)(op, W, G, i, a_i, d, u, da_i, want_da, in_place, 1);
+        NAME(columns_step)(op, W, G, i, a_i, d, u, da_i, want_da, in_place, 1, left);
         if (want_da) NAME(store_first)(da + i, add ? NAME(load)(da + i) + da_i[0] : da_i[0], left);
     }
 }

@@ -68,7 +68,7 @@ typedef struct {
     const int64_t *labels, *order;
     const double *weights;
     ptrdiff_t n, n_rows; /* visits; rows of X */
-    int checked; /* else plain per-sample SGD looks for NaN and infinities in x before it learns from it */
+    int checked;         /* else plain per-sample SGD looks for NaN and infinities in x before it learns from it */
 } cmlp_samples;
 
 /* γ_t: one rate per step, or a single one; first_step: steps made before. */

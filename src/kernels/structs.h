@@ -32,19 +32,19 @@
     X(double, dropout, 0)         /* > 0: in training, the share of the elements of out that are set to 0 */
 
 /* What a network is besides its operations; the sizes of buffers include their padding. */
-#define CMLP_NET_FIELDS(X)                                                                                             \
-    X(ptrdiff_t, n_inputs, 0)      /* of x */                                                                          \
-    X(ptrdiff_t, n_outputs, 0)     /* of ŷ */                                                                          \
-    X(ptrdiff_t, n_activations, 0) /* of the activation buffer */                                                      \
-    X(ptrdiff_t, n_parameters, 0)  /* of the parameter vector */                                                       \
-    X(ptrdiff_t, n_deltas, 0)      /* of the δ of all dense operations */                                              \
-    X(ptrdiff_t, width, 0)         /* of the widest operation */                                                       \
-    X(ptrdiff_t, x_stride, 0)      /* of an own copy of x */                                                           \
-    X(ptrdiff_t, output, 0)        /* ŷ in the activation buffer */                                                    \
-    X(double, loss_parameter, 0)   /* δ of huber, q of quantile, the label smoothing of cross_entropy */               \
-    X(int, loss, 0)                                                                                                    \
-    X(int, fused, 0) /* the last operation's activation and the loss are a natural pair: the loss gives δ itself */    \
-    X(int, per_sample, 0) /* the way of plain per-sample SGD (ids.h); its shape must allow it */                       \
+#define CMLP_NET_FIELDS(X)                                                                                          \
+    X(ptrdiff_t, n_inputs, 0)      /* of x */                                                                       \
+    X(ptrdiff_t, n_outputs, 0)     /* of ŷ */                                                                       \
+    X(ptrdiff_t, n_activations, 0) /* of the activation buffer */                                                   \
+    X(ptrdiff_t, n_parameters, 0)  /* of the parameter vector */                                                    \
+    X(ptrdiff_t, n_deltas, 0)      /* of the δ of all dense operations */                                           \
+    X(ptrdiff_t, width, 0)         /* of the widest operation */                                                    \
+    X(ptrdiff_t, x_stride, 0)      /* of an own copy of x */                                                        \
+    X(ptrdiff_t, output, 0)        /* ŷ in the activation buffer */                                                 \
+    X(double, loss_parameter, 0)   /* δ of huber, q of quantile, the label smoothing of cross_entropy */            \
+    X(int, loss, 0)                                                                                                 \
+    X(int, fused, 0) /* the last operation's activation and the loss are a natural pair: the loss gives δ itself */ \
+    X(int, per_sample, 0) /* the way of plain per-sample SGD (ids.h); its shape must allow it */                    \
     X(int, batches, 0) /* how batches are computed (CMLP_BATCH_WAYS) if they are large enough for vectors along them */
 
 /* How gradients become steps: what stays the same from step to step. Infinite limits switch a clipping off. The loss of

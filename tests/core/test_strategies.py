@@ -319,6 +319,26 @@ def test_a_diverging_batch_is_found_by_every_number_of_threads():
         assert error.value.sample == 70
 
 
+def test_nothing_is_clipped_in_a_batch_that_is_not_learnt_from():
+    X, y = samples([40, 3], 400, "float32")
+    for bad, expected in ((3, 0), (350, None)):
+        labels = y.copy()
+        labels[bad] = np.inf
+        counts = []
+        for n_threads in (1, 2, 3):
+            model = cmlp.Network(COMPOSED, n_inputs=40, seed=0)._model
+            update = _core.record(_core.UPDATE, batch_size=200, clip_delta=1e-3)
+            workspace = model.workspace(200, n_threads)
+            buffers = Buffers(workspace, model.new_vector(), None, {}, np.zeros(1))
+            *_, n_clipped, found = model.program.train(
+                model.parameters, buffers, Samples(X, labels), None, update, np.array([0.1]), 0, n_threads
+            )
+            assert found == bad
+            counts.append(n_clipped)
+        assert len(set(counts)) == 1
+        assert counts[0] == expected or (expected is None and counts[0] > 0)
+
+
 @pytest.mark.parametrize("n_threads", [0, -1, 1.5, "all", None, True])
 def test_a_wrong_number_of_threads_is_named(n_threads):
     X, y = samples([40, 3], 10, "float32")
