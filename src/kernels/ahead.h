@@ -97,7 +97,9 @@ INLINE void NAME(ahead_hidden_error)(const NAME(two_layers) * l, const VEC *a, c
     if (plain) {
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const VEC da = d * w[r], delta = op->activation == CMLP_RELU ? NAME(d_relu)(a[r], a[r], da, 0, 0) : da;
+            const VEC da = d * w[r]; /* in the padding, where w and a are 0, it is NaN if d is infinite */
+            const VEC delta = op->activation == CMLP_RELU ? NAME(d_relu)(a[r], a[r], da, 0, 0)
+                                                          : (VEC)((IVEC)da & NAME(first_lanes)(op->n_out - r * LANES));
             u[r] = NAME(limited)(delta, l->psi, scale, n_clipped);
         }
         return;

@@ -154,7 +154,7 @@ def test_no_samples_are_no_steps(simd_level, way):
     assert np.array_equal(net._model.parameters, before)
 
 
-def train(net, X, y, order=None, *, checked=True, rate=0.02, **update):
+def train(net, X, y, order=None, *, checked=True, rate=0.02, weights=None, **update):
     """Call the core for one pass of plain SGD."""
     from cmlp._engine.passes import Buffers
     from cmlp.data.samples import Samples
@@ -162,7 +162,7 @@ def train(net, X, y, order=None, *, checked=True, rate=0.02, **update):
     model = net._model
     buffers = Buffers(model.workspace(1), None, None, {}, np.zeros(1))
     settings = _core.record(_core.UPDATE, batch_size=1, **update)
-    samples = Samples(X, y, None, None, checked)
+    samples = Samples(X, y, None, weights, checked)
     return model.program.train(model.parameters, buffers, samples, order, settings, np.array([rate]), 0)
 
 
@@ -199,15 +199,21 @@ def test_nothing_is_learnt_from_a_sample_without_finite_loss_or_after_it(simd_le
 
 @pytest.mark.parametrize("way", PER_SAMPLE_WAYS)
 @pytest.mark.parametrize("sizes", [[5, 9, 1], [50, 30, 3], [201, 7, 2]], ids=str)
+@pytest.mark.parametrize("activation", ["relu", "identity"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_weights_that_were_not_finite_leave_nothing_behind(simd_level, way, sizes, dtype):
+@pytest.mark.parametrize("huge", ["rate", "weight"])
+def test_weights_that_were_not_finite_leave_nothing_behind(simd_level, way, sizes, activation, dtype, huge):
     X, y = samples_for("squared_error", np.random.default_rng(0), 8, sizes[0], sizes[-1], dtype)
-    net = cmlp.MLP(sizes, activation="relu", dtype=dtype, seed=0)
+    net = cmlp.MLP(sizes, activation=activation, dtype=dtype, seed=0)
     if way not in net._model.program.per_sample_ways:
         return
     net._model.program.per_sample = way
     before, expected = net._model.parameters.copy(), net.predict(X)
-    train(net, X * 100, y, rate=float(np.finfo(dtype).max))
+    largest = float(np.finfo(dtype).max)
+    if huge == "rate":
+        train(net, X * 100, y, rate=largest)
+    else:
+        train(net, X, y + 10, weights=np.full(8, largest / 2))
     assert not np.isfinite(net._model.parameters).all()
     for arrays, old in zip((net.weights, net.biases), net._model.views(before), strict=True):
         for array, its_old in zip(arrays, old, strict=True):
