@@ -687,7 +687,8 @@ def test_learn_one_learns_what_fit_learns_with_every_loss(loss, n_outputs, targe
         assert one.learn_one(x, y) == pytest.approx(expected, rel=1e-6)
         other.partial_fit([x], [y])
         for mine, theirs in zip(one.weights, other.weights, strict=True):
-            np.testing.assert_array_equal(mine, theirs)
+            # not to the bit: few hidden units are learnt one sample ahead by partial_fit, as a chain by learn_one
+                np.testing.assert_allclose(mine, theirs, rtol=0, atol=8 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize(("loss", "y"), [("hinge", 2), ("hinge", 0.5), ("poisson", -1), ("poisson", float("nan"))])
