@@ -688,7 +688,7 @@ def test_learn_one_learns_what_fit_learns_with_every_loss(loss, n_outputs, targe
         other.partial_fit([x], [y])
         for mine, theirs in zip(one.weights, other.weights, strict=True):
             # not to the bit: few hidden units are learnt one sample ahead by partial_fit, as a chain by learn_one
-                np.testing.assert_allclose(mine, theirs, rtol=0, atol=8 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=8 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize(("loss", "y"), [("hinge", 2), ("hinge", 0.5), ("poisson", -1), ("poisson", float("nan"))])
