@@ -88,7 +88,7 @@ cdef extern from "kernels/kernels.h" nogil:
                        void *) noexcept nogil
         void (*activate_slice)(int, ptrdiff_t, double, const void *, void *) noexcept nogil
         int (*block_turn)(const cmlp_op *, void *, const void *const *, const void *, const void *const *, void *,
-                           void *) noexcept nogil
+                          void *) noexcept nogil
         void (*block_forward)(const cmlp_op *, int, const void *, const void *, const void *, void *) noexcept nogil
         ptrdiff_t (*block_backward)(const cmlp_op *, int, const cmlp_target *, const void *, void *, void *,
                                     void *) noexcept nogil
