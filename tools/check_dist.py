@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-MAX_WHEEL_BYTES = 1_000_000
+MAX_WHEEL_BYTES = 1_200_000
 WHEEL_SUFFIXES = {".py", ".pyi", ".typed", ".so", ".npz", ".txt", ".h"}  # all of these and no other
 SDIST_SUFFIXES = {".py", ".pyi", ".typed", ".npz", ".pyx", ".pxd", ".pxi", ".h", ".c", ".toml"}  # at least these
 SDIST_FOLDERS = {"cmlp", "src", "tests", "benchmarks", "docs", "examples", "tools"}
