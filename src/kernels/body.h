@@ -5,12 +5,14 @@
 #define REAL double
 #define ROOT sqrt
 #define LARGEST_REAL DBL_MAX
+#define SMALLEST_REAL DBL_MIN
 #define INT int64_t
 #define UINT uint64_t
 #else
 #define REAL float
 #define ROOT sqrtf
 #define LARGEST_REAL FLT_MAX
+#define SMALLEST_REAL FLT_MIN
 #define INT int32_t
 #define UINT uint32_t
 #endif
@@ -38,6 +40,7 @@ static const cmlp_kernels NAME(kernels) = {CMLP_KERNELS(CMLP_KERNEL)};
 #undef REAL
 #undef ROOT
 #undef LARGEST_REAL
+#undef SMALLEST_REAL
 #undef INT
 #undef UINT
 #undef VEC

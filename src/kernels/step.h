@@ -6,6 +6,10 @@
 #define FROM(vector) ((REAL *)v->vector + at)
 #define SLOT(ID) FROM(slots[CMLP_##ID])
 
+/* x, or 0 where it is subnormal: arithmetic with those takes a hundred times as long, and a moment that decays would stay
+ * there for ever, as 0.9 · 2⁻¹⁴⁹ is rounded to 2⁻¹⁴⁹. No weight is so small that it matters. */
+INLINE REAL NAME(normal)(REAL x) { return (x < SMALLEST_REAL) & (x > -SMALLEST_REAL) ? 0 : x; }
+
 /* v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
 static void NAME(sgd_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                            REAL *restrict v) {
@@ -17,7 +21,7 @@ static void NAME(sgd_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, co
     }
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL g_i = scale * g[i] + lambda * w[i];
-        v[i] = mu * v[i] + g_i;
+        v[i] = NAME(normal)(mu * v[i] + g_i);
         w[i] -= gamma * (nesterov ? g_i + mu * v[i] : v[i]);
     }
 }
@@ -34,8 +38,8 @@ INLINE void NAME(adam_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, c
     const REAL keep = (REAL)(1 - s->shrink);
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL g_i = scale * g[i] + lambda * w[i];
-        m[i] = b1 * m[i] + c1 * g_i;
-        v[i] = b2 * v[i] + c2 * (g_i * g_i);
+        m[i] = NAME(normal)(b1 * m[i] + c1 * g_i);
+        v[i] = NAME(normal)(b2 * v[i] + c2 * (g_i * g_i));
         if (amsgrad) largest[i] = v[i] > largest[i] ? v[i] : largest[i];
         w[i] = keep * w[i] - gamma * m[i] / (ROOT(amsgrad ? largest[i] : v[i]) + eps);
     }
@@ -66,15 +70,15 @@ INLINE void NAME(rmsprop_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w
     const REAL b = (REAL)s->update->beta2, c = (REAL)(1 - s->update->beta2), mu = (REAL)s->update->momentum;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL g_i = scale * g[i] + lambda * w[i];
-        v[i] = b * v[i] + c * (g_i * g_i);
+        v[i] = NAME(normal)(b * v[i] + c * (g_i * g_i));
         REAL variance = v[i];
         if (centered) {
-            mean[i] = b * mean[i] + c * g_i;
+            mean[i] = NAME(normal)(b * mean[i] + c * g_i);
             variance -= mean[i] * mean[i];
             variance = variance < 0 ? 0 : variance; /* below 0 by rounding only; NaN stays NaN */
         }
         REAL change = g_i / (ROOT(variance) + eps);
-        if (momentum) change = velocity[i] = mu * velocity[i] + change;
+        if (momentum) change = velocity[i] = NAME(normal)(mu * velocity[i] + change);
         w[i] -= gamma * change;
     }
 }

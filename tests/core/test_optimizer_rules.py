@@ -391,3 +391,27 @@ def test_whether_the_loss_rose_is_known_to_every_thread():
         net.fit(X, y, epochs=12, optimizer=Rprop(0.2), n_threads=2)
         found.add(net.weights[0].tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.1, momentum=0.9),
+        Adam(0.01),
+        RMSprop(0.01, momentum=0.9),
+        RMSprop(0.01, centered=True, momentum=0.5),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_decays_ends_at_zero_and_never_among_the_subnormals(optimizer, dtype):
+    net = cmlp.MLP([3, 20, 1], dtype=dtype, seed=0, optimizer=optimizer)
+    tiny = np.finfo(dtype).tiny
+    for name, slot in net._model.slots.items():
+        for W in net._model.views(slot)[0]:
+            W[...] = 0 if name == "squares" else 4 * tiny
+    zeros = np.zeros(3, dtype)
+    for _ in range(100):
+        net.partial_fit([zeros], [net.predict_one(zeros)[0]])  # every gradient is 0
+    for slot in net._model.slots.values():
+        assert ((slot == 0) | (np.abs(slot) >= tiny)).all()
