@@ -24,15 +24,6 @@ from cmlp.losses import LOSSES, CrossEntropy
 WAYS = list(_core.BATCH_WAYS)
 
 
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    """Every instruction-set level of this machine, in turn."""
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
-
-
 def force(net, way):
     """Make a network compute batches of any size in one way."""
     net._model.program.batches = way
@@ -52,7 +43,7 @@ def against_the_reference(net, way, X, y, tolerance, **settings):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("batch_size", [2, 17, 64, 67, None])
-def test_every_activation_equals_the_reference(level, way, dtype, batch_size):
+def test_every_activation_equals_the_reference(simd_level, way, dtype, batch_size):
     rng = np.random.default_rng(0)
     for activation in ACTIVATIONS:
         sizes = [5, 9, 20, 2]
@@ -70,7 +61,7 @@ def test_every_activation_equals_the_reference(level, way, dtype, batch_size):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("loss", [*LOSSES, CrossEntropy(label_smoothing=0.1)], ids=str)
 @pytest.mark.parametrize("batch_size", [3, 32, 80])
-def test_every_loss_equals_the_reference(level, way, loss, batch_size):
+def test_every_loss_equals_the_reference(simd_level, way, loss, batch_size):
     name = loss if isinstance(loss, str) else "cross_entropy"
     rng = np.random.default_rng(1)
     for output in OUTPUTS[name]:
@@ -83,7 +74,7 @@ def test_every_loss_equals_the_reference(level, way, loss, batch_size):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seed", range(12))
-def test_random_networks_equal_the_reference(level, way, seed):
+def test_random_networks_equal_the_reference(simd_level, way, seed):
     rng = np.random.default_rng(seed)
     net = random_mlp(rng, "float64", loss="squared_error", hidden=tuple(BOUNDED_GROWTH), bias=seed % 3 > 0)
     X, y = samples_for("squared_error", rng, 70, net.n_inputs, net.n_outputs, "float64")
@@ -92,7 +83,7 @@ def test_random_networks_equal_the_reference(level, way, seed):
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_every_composition_learns_the_same_in_both_ways(level, composition, dtype):
+def test_every_composition_learns_the_same_in_both_ways(simd_level, composition, dtype):
     rng = np.random.default_rng(3)
     layers = cmlp.chain(cmlp.Dropout(0.2), COMPOSITIONS[composition]("gelu"))
     X, y = samples_for("squared_error", rng, 90, 5, 3, dtype)
@@ -109,7 +100,7 @@ def test_every_composition_learns_the_same_in_both_ways(level, composition, dtyp
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n_samples", [1, 2, 15, 16, 17, 63, 64, 65, 200])
-def test_rows_predicted_and_scored_together_are_those_of_each(level, way, dtype, n_samples):
+def test_rows_predicted_and_scored_together_are_those_of_each(simd_level, way, dtype, n_samples):
     rng = np.random.default_rng(4)
     net = force(cmlp.MLP([21, 18, 3], loss="cross_entropy", activation="tanh", dtype=dtype, seed=0), way)
     X, y = samples_for("cross_entropy", rng, n_samples, 21, 3, dtype)
@@ -142,7 +133,7 @@ def test_the_same_bits_for_every_number_of_threads(way, dtype, batch_size):
 
 @pytest.mark.parametrize("order", ["given", "shuffle", "replacement"])
 @pytest.mark.parametrize("n_inputs", [1, 3, 33, 300])
-def test_orders_and_the_last_rows_of_X_are_read_alike(level, order, n_inputs):
+def test_orders_and_the_last_rows_of_X_are_read_alike(simd_level, order, n_inputs):
     rng = np.random.default_rng(6)
     X, y = samples_for("squared_error", rng, 75, n_inputs, 2, "float64")
     nets = [force(cmlp.MLP([n_inputs, 6, 2], dtype="float64", seed=0), way) for way in WAYS]
@@ -153,7 +144,7 @@ def test_orders_and_the_last_rows_of_X_are_read_alike(level, order, n_inputs):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("row", [0, 5, 16, 40, 49])
-def test_a_loss_that_is_not_finite_is_found_at_its_row_and_its_batch_not_learnt(level, way, row):
+def test_a_loss_that_is_not_finite_is_found_at_its_row_and_its_batch_not_learnt(simd_level, way, row):
     rng = np.random.default_rng(7)
     X, y = samples_for("squared_error", rng, 50, 6, 2, "float32")
     X[row] = 3e38
@@ -167,7 +158,7 @@ def test_a_loss_that_is_not_finite_is_found_at_its_row_and_its_batch_not_learnt(
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_what_stands_behind_the_last_row_has_no_influence(level, dtype):
+def test_what_stands_behind_the_last_row_has_no_influence(simd_level, dtype):
     """There x = 0, where this network overflows, though it does not for its samples."""
     net = force(cmlp.MLP([1, 3, 1], activation=["exp", "identity"], dtype=dtype, seed=0), "units_first")
     net.weights[0][...], net.biases[0][...] = -1, 900

@@ -23,15 +23,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=_core.simd_levels())
-def level(request):
-    """Every instruction-set level of this machine, in turn."""
-    before = _core.simd_level()
-    _core.set_simd_level(request.param)
-    yield request.param
-    _core.set_simd_level(before)
-
-
 def samples(sizes, n_samples, dtype, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_samples, sizes[0])) / np.sqrt(sizes[0])
@@ -56,7 +47,7 @@ def fitted(sizes, dtype, way, *, bias=True, n_samples=1000, activation="tanh", *
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("order", ["given", "shuffle", "replacement"])
-def test_blocks_equal_the_plain_loop_over_an_epoch_of_1000_samples(level, sizes, bias, order):
+def test_blocks_equal_the_plain_loop_over_an_epoch_of_1000_samples(simd_level, sizes, bias, order):
     settings = {
         "epochs": 1,
         "order": order,
@@ -75,7 +66,7 @@ def test_blocks_equal_the_plain_loop_over_an_epoch_of_1000_samples(level, sizes,
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 @pytest.mark.parametrize("n_samples", [1, 2, 3, 4, 5, 9])
-def test_blocks_take_any_number_of_samples(level, sizes, n_samples):
+def test_blocks_take_any_number_of_samples(simd_level, sizes, n_samples):
     settings = {"epochs": 2, "order": "given", "optimizer": cmlp.SGD(0.05), "n_samples": n_samples}
     plain, _ = fitted(sizes, "float64", "by_operation", **settings)
     blocks, _ = fitted(sizes, "float64", "in_blocks", **settings)
@@ -83,7 +74,7 @@ def test_blocks_take_any_number_of_samples(level, sizes, n_samples):
 
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
-def test_blocks_in_float32_agree_within_rounding(level, sizes):
+def test_blocks_in_float32_agree_within_rounding(simd_level, sizes):
     settings = {"epochs": 1, "order": "given", "optimizer": cmlp.SGD(0.02), "n_samples": 200}
     plain, _ = fitted(sizes, "float32", "by_operation", **settings)
     blocks, _ = fitted(sizes, "float32", "in_blocks", **settings)
@@ -118,7 +109,7 @@ def learnt_until_bad(sizes, dtype, way, X, y, order):
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_blocks_learn_from_all_samples_before_one_that_is_not_finite(level, sizes, value, dtype):
+def test_blocks_learn_from_all_samples_before_one_that_is_not_finite(simd_level, sizes, value, dtype):
     order = np.random.default_rng(5).permutation(11)
     for bad in range(11):
         X, y = samples(sizes, 11, dtype)
@@ -132,7 +123,7 @@ def test_blocks_learn_from_all_samples_before_one_that_is_not_finite(level, size
 
 
 @pytest.mark.parametrize("first", [0, 3, 4])
-def test_a_loss_that_is_not_finite_comes_before_an_input_that_is_not(level, first):
+def test_a_loss_that_is_not_finite_comes_before_an_input_that_is_not(simd_level, first):
     X, y = samples([257, 3, 2], 11, "float32")
     y[first] = np.inf
     X[first + 1, 7] = np.nan
@@ -140,7 +131,7 @@ def test_a_loss_that_is_not_finite_comes_before_an_input_that_is_not(level, firs
         assert learnt_until_bad([257, 3, 2], "float32", way, X, y, None)[1][-1] == first
 
 
-def test_an_infinite_z_of_finite_inputs_is_no_infinite_input(level):
+def test_an_infinite_z_of_finite_inputs_is_no_infinite_input(simd_level):
     sizes = [257, 1, 2]
     X, y = samples(sizes, 9, "float32")
     signs = np.sign(cmlp.MLP(sizes, activation="sigmoid", seed=1).weights[0][:, 0])
@@ -168,7 +159,9 @@ def layers_that_read_relus():
 @pytest.mark.parametrize("composition", layers_that_read_relus())
 @pytest.mark.parametrize("batch_size", [1, 5])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 2e-4)])
-def test_dead_relu_units_are_skipped_without_a_trace(level, composition, batch_size, dtype, tolerance, monkeypatch):
+def test_dead_relu_units_are_skipped_without_a_trace(
+    simd_level, composition, batch_size, dtype, tolerance, monkeypatch
+):
     X, y = samples([9, 2], 60, dtype)
     y = np.resize(y, (60, 3 if composition == "chain" else 2))
     fitted = []
@@ -199,7 +192,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("sizes", SHAPES[2:6], ids=str)
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 65, 200])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_batches_equal_the_reference(level, sizes, batch_size, optimizer):
+def test_batches_equal_the_reference(simd_level, sizes, batch_size, optimizer):
     chosen, same = OPTIMIZERS[optimizer]
     X, y = samples(sizes, 200, "float64")
     clipping = {"clip_delta": 0.7, "clip_value": 0.4, "clip_norm": 1.0} if batch_size % 2 else {}
@@ -255,7 +248,7 @@ def test_adam_rejects_settings_out_of_range(settings):
 
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 @pytest.mark.parametrize("n_samples", [2, 3, 64, 65, 130])
-def test_prediction_of_many_rows_equals_prediction_of_each(level, sizes, n_samples):
+def test_prediction_of_many_rows_equals_prediction_of_each(simd_level, sizes, n_samples):
     X, y = samples(sizes, n_samples, "float64")
     network = cmlp.MLP(sizes, activation="tanh", dtype="float64", seed=0)
     each = np.array([network.predict_one(x) for x in X])
