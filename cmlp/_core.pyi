@@ -1,6 +1,7 @@
 """Types of the compiled core; src/_core.pyx says what each does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeAlias, final
 
 import numpy as np
@@ -69,6 +70,21 @@ class Copies:
     def __init__(self, arrays: Iterable[NDArray[Any]]) -> None: ...
     def take(self) -> None: ...
     def put_back(self) -> None: ...
+
+class Postponed:
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    def __call__(self, number: int, frame: FrameType | None) -> None: ...
+
+class Allowed:
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+def see_interrupt() -> None: ...
 
 class Program:
     per_sample: str

@@ -1,7 +1,7 @@
 """Training: what users ask for is checked, made into a plan and handed to the epoch loop. Methods of `Network`.
 
 Python decides here which samples come in which order, at which learning rates, and when to stop; the compiled core
-learns a chunk of samples per call. Between two chunks Ctrl-C and `max_seconds` are seen.
+learns a chunk of samples per call. Between two chunks Ctrl-C and `max_seconds` are seen; until then Ctrl-C waits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
 from cmlp._base.hints import named_arguments
-from cmlp._core import is_plain
+from cmlp._core import Allowed, Postponed, is_plain, see_interrupt
 from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Failure, Pass, Run
@@ -147,28 +147,30 @@ def fit(
     if chosen.searches:
         import_optimize()  # SciPy is missed before anything has changed
     draws = order != "given" or validation is not None or model.drops_out
-    with model.unchanged_if_refused(draws=draws) as standing:
-        samples, kept, held_out = _divide(model, X, y, sample_weight, validation, order)
-        update = model.updates.get(
-            chosen,
-            len(samples) if kept is None else len(kept),
-            batch_size=batch_size,
-            reduction=reduction,
-            clip_delta=clip_delta,
-            clip_value=clip_value,
-            clip_norm=clip_norm,
-            drops_out=model.drops_out,
-            counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
-        )
-        if not (samples.checked or is_plain(update)):
-            finite_array(samples.X, model.dtype, "X")
-            samples.checked = True
-        samples, held_out = _on_scale(model, samples, kept, held_out)
-        if optimizer is not None:
-            model.set_optimizer(chosen)
-        run = Run.of(model, samples, update, threads)
-    rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
-    return rules.carry_out(epochs, threads)
+    samples, validated = _check_data(model, X, y, sample_weight, validation, order)
+    with Postponed():
+        with model.unchanged_if_refused(draws=draws) as standing:
+            kept, held_out = _hold_out(model, samples, validated)
+            update = model.updates.get(
+                chosen,
+                len(samples) if kept is None else len(kept),
+                batch_size=batch_size,
+                reduction=reduction,
+                clip_delta=clip_delta,
+                clip_value=clip_value,
+                clip_norm=clip_norm,
+                drops_out=model.drops_out,
+                counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
+            )
+            if not (samples.checked or is_plain(update)):
+                finite_array(samples.X, model.dtype, "X")
+                samples.checked = True
+            samples, held_out = _on_scale(model, samples, kept, held_out)
+            if optimizer is not None:
+                model.set_optimizer(chosen)
+            run = Run.of(model, samples, update, threads)
+        rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
+        return rules.carry_out(epochs, threads)
 
 
 @named_arguments
@@ -216,32 +218,40 @@ def partial_fit(
     model = self._model
     samples = model.check_samples(X, y, sample_weight)
     _check_stream(model.optimizer, "partial_fit")
-    with model.unchanged_if_refused(draws=model.drops_out) as standing:
-        update = model.updates.get(
-            model.optimizer,
-            len(samples),
-            batch_size=batch_size,
-            reduction=reduction,
-            clip_delta=clip_delta,
-            clip_value=clip_value,
-            clip_norm=clip_norm,
-            drops_out=model.drops_out,
-        )
-        run = Run.of(model, samples, update)
-        run.save_state()
-        run.learn_scale()
-    failure = run.failure(run.learn())
-    if failure is not None:
-        run.restore_state()
-        model.put_back(standing)
-        raise DivergenceError(
-            f"training diverged in partial_fit: {failure.reason}. "
-            f"The network has the parameters from before. {_ADVICE}",
-            0,
-            failure.sample,
-            failure.layer,
-        )
-    run.spare()
+    with Postponed():
+        with model.unchanged_if_refused(draws=model.drops_out) as standing:
+            update = model.updates.get(
+                model.optimizer,
+                len(samples),
+                batch_size=batch_size,
+                reduction=reduction,
+                clip_delta=clip_delta,
+                clip_value=clip_value,
+                clip_norm=clip_norm,
+                drops_out=model.drops_out,
+            )
+            run = Run.of(model, samples, update)
+            run.save_state()
+            run.learn_scale()
+        first_step = model.n_steps
+        try:
+            failure = run.failure(run.learn())
+        except BaseException:  # Ctrl-C between two chunks, or whatever a schedule of the user's own raises
+            run.keep_finite()
+            if model.n_steps == first_step:
+                model.put_back(standing)
+            raise
+        if failure is not None:
+            run.restore_state()
+            model.put_back(standing)
+            raise DivergenceError(
+                f"training diverged in partial_fit: {failure.reason}. "
+                f"The network has the parameters from before. {_ADVICE}",
+                0,
+                failure.sample,
+                failure.layer,
+            )
+        run.spare()
     return self
 
 
@@ -286,18 +296,19 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
-    with model.unchanged_if_refused(draws=model.drops_out) as standing:
-        update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
-        run = Run(model, samples, update)
-        run.learn_scale()
-    result = run.learn()
-    if result.bad is None:
-        return result.loss_sum
-    model.n_steps -= 1  # it was found before any parameter was updated
-    for buffer, before in zip(model.scaling.buffers, standing.scale, strict=True):
-        buffer[...] = before
-    reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
-    raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
+    with Postponed():
+        with model.unchanged_if_refused(draws=model.drops_out) as standing:
+            update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
+            run = Run(model, samples, update)
+            run.learn_scale()
+            result = run.learn()
+        if result.bad is None:
+            return result.loss_sum
+        model.n_steps -= 1  # it was found before any parameter was updated
+        for buffer, before in zip(model.scaling.buffers, standing.scale, strict=True):
+            buffer[...] = before
+        reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
+        raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
 
 
 @dataclass(slots=True)
@@ -327,8 +338,10 @@ class _FitRules:
                     self.history.stopped = search(self._objective(threads), self, epochs) or self.history.stopped
                 else:
                     run_epochs(self.run, self, epochs, self.stopping.deadline)
+                see_interrupt()
         except KeyboardInterrupt:  # Ctrl-C between two chunks, or in a callback
             self.history.stopped = "interrupted"
+            self.run.keep_finite()
             self.stopping.restore()
             raise TrainingInterrupted(self.history) from None
         except (TypeError, ValueError):
@@ -378,7 +391,8 @@ class _FitRules:
         self.stopping.see(history, monitored)
         model.optimizer.observe(model.memory, monitored)
         if self.shown_epochs is not None:
-            print(_progress_line(history, self.shown_epochs), file=sys.stderr, flush=True)
+            with Allowed():  # whoever reads it may be slow
+                print(_progress_line(history, self.shown_epochs), file=sys.stderr, flush=True)
         called_off = self._call_back() if self.callbacks else False
         self.epoch_began = time.perf_counter()
         if result.out_of_time or self.epoch_began >= self.stopping.deadline:
@@ -392,12 +406,14 @@ class _FitRules:
 
     def _call_back(self) -> bool:
         """Call all callbacks, even after one that returns True; return whether one did."""
-        answers = [callback(self.network, self.history) for callback in self.callbacks]
+        with Allowed():
+            answers = [callback(self.network, self.history) for callback in self.callbacks]
         return any(answer is True for answer in answers)
 
     def _record(self, result: Pass) -> float:
         """Enter an epoch into the history; return the monitored loss."""
         run, history, monitored = self.run, self.history, result.loss
+        scores = None if self.held_out is None else run.model.evaluate(self.held_out)  # what may fail comes first
         history.loss.append(monitored)
         if run.counts_right:
             history.accuracy.append(result.correct / result.weight if result.weight else 0.0)
@@ -405,8 +421,8 @@ class _FitRules:
         history.learning_rate.append(result.learning_rate)
         if not math.isnan(result.objective):
             history.objective.append(result.objective)
-        if self.held_out is not None:
-            monitored, accuracy = run.model.evaluate(self.held_out)
+        if scores is not None:
+            monitored, accuracy = scores
             history.validation_loss.append(monitored)
             if accuracy is not None:
                 history.validation_accuracy.append(accuracy)
@@ -484,29 +500,32 @@ def _check_callbacks(
     return found
 
 
-def _divide(
+def _check_data(
     model: Model,
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,
     validation: Any,
     order: str,
-) -> tuple[Samples, NDArray[np.int64] | None, Samples | None]:
-    """Return checked samples, the rows to train on (None: all) and the held-out samples (None: none)."""
+) -> tuple[Samples, Any]:
+    """Return checked samples, and what to validate with: checked samples, a share or None."""
     pair = validation if isinstance(validation, (tuple, list)) else None
     # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
     sees_all = order != "replacement" and not model.scaling.needed and (validation is None or pair is not None)
     samples = model.check_samples(X, y, sample_weight, X_later=sees_all and model.n_inputs >= _LONG_ROW)
-    if validation is None:
-        return samples, None, None
-    if pair is not None:
-        if len(validation) != 2:
-            raise ValueError(
-                f"validation must be a fraction or (X, y), not a {type(validation).__name__} of {len(validation)}"
-            )
-        return samples, None, model.check_samples(*validation)
+    if pair is None:
+        return samples, validation
+    if len(pair) != 2:
+        raise ValueError(f"validation must be a fraction or (X, y), not a {type(pair).__name__} of {len(pair)}")
+    return samples, model.check_samples(*pair)
+
+
+def _hold_out(model: Model, samples: Samples, validation: Any) -> tuple[NDArray[np.int64] | None, Samples | None]:
+    """Return the rows to train on (None: all) and the held-out samples (None: none), drawn if a share is wanted."""
+    if validation is None or isinstance(validation, Samples):
+        return None, validation
     kept, held_out = split_validation(len(samples), validation, model.rng)
-    return samples, kept, samples.rows(held_out)
+    return kept, samples.rows(held_out)
 
 
 def _on_scale(

@@ -10,8 +10,10 @@ import numpy as np
 
 cimport cython
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from cython cimport floating
 from libc.math cimport INFINITY, isfinite, isinf, isnan, sqrt
 from libc.stddef cimport ptrdiff_t
@@ -163,6 +165,7 @@ include "per_sample.pxi"
 include "steps.pxi"
 include "batches.pxi"
 include "border.pxi"
+include "interrupts.pxi"
 
 
 cdef class Program:

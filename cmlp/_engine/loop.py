@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from cmlp._core import see_interrupt
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,8 +36,12 @@ class Rules(Protocol):
 
 
 def run_epochs(run: Run, rules: Rules, epochs: int, deadline: float = math.inf) -> None:
-    """Train epoch by epoch, until the rules say stop or the deadline (time.perf_counter) has passed."""
+    """Train epoch by epoch, until the rules say stop or the deadline (time.perf_counter) has passed.
+
+    Ctrl-C has to be put off (`cmlp._core.Postponed`): it is seen where an epoch begins, and between chunks.
+    """
     for _ in range(epochs):
+        see_interrupt()
         if rules.restores:
             run.save_state()
         result = run.learn(rules.visits(), deadline)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import check_count, finite_array, numeric_array, shown
-from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, aligned_zeros, is_plain
+from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, Postponed, aligned_zeros, is_plain
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
@@ -304,13 +304,14 @@ class Model:
 
     def put_back(self, standing: Standing) -> None:
         """Be what the model was, after a Snapshot has taken back the steps made since, if there were any."""
-        self.slots, self.memory = standing.slots, standing.memory
-        self.n_steps, self.n_epochs = standing.counters
-        if standing.generator is not None:
-            self.rng.bit_generator.state = standing.generator
-        for array, before in zip(self.scaling.buffers, standing.scale, strict=True):
-            array[...] = before
-        self._take(standing.optimizer)
+        with Postponed():
+            self.slots, self.memory = standing.slots, standing.memory
+            self.n_steps, self.n_epochs = standing.counters
+            if standing.generator is not None:
+                self.rng.bit_generator.state = standing.generator
+            for array, before in zip(self.scaling.buffers, standing.scale, strict=True):
+                array[...] = before
+            self._take(standing.optimizer)
 
     def unchanged_if_refused(self, *, draws: bool) -> Unchanged:
         """Put everything back if the block, which prepares a training call, raises an error."""
@@ -377,11 +378,13 @@ class Model:
         slots = {name: self.new_vector() for name in names}
         for name, value in optimizer.state_start.items():
             slots[name][...] = value
-        if slots or self.slots:  # where there are none, the spare run goes on with the same
-            self.slots = slots
-        self.memory = optimizer.memory
-        self.n_steps = self.n_epochs = 0
-        self._take(optimizer)
+        memory = optimizer.memory
+        with Postponed():
+            if slots or self.slots:  # where there are none, the spare run goes on with the same
+                self.slots = slots
+            self.memory = memory
+            self.n_steps = self.n_epochs = 0
+            self._take(optimizer)
 
     def set_learning_rate(self, rate: Any) -> None:
         """Go on with the same optimiser at another learning rate: moments and counters stay.
@@ -395,12 +398,15 @@ class Model:
             kind = type(self.optimizer).__name__
             raise AttributeError(f"{kind} has no learning rate that could change: set net.optimizer, which starts anew")
         optimizer = replace(self.optimizer, learning_rate=rate)
-        self.memory = optimizer.memory  # what a Plateau has seen belongs to it
-        if optimizer.settings == self.optimizer.settings:
-            self.optimizer = optimizer
-            self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
-        else:
-            self._take(optimizer)
+        memory = optimizer.memory  # what a Plateau has seen belongs to it
+        only_rates = optimizer.settings == self.optimizer.settings
+        with Postponed():
+            self.memory = memory
+            if only_rates:
+                self.optimizer = optimizer
+                self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
+            else:
+                self._take(optimizer)
 
     def _take(self, optimizer: Optimizer) -> None:
         """Let steps be made by an optimiser whose state is in place."""

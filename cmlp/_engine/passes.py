@@ -1,6 +1,7 @@
 """One training call: its samples, its buffers, and the core's passes over them, chunk by chunk.
 
-`loop` decides what happens between two epochs; this module is what happens within one.
+`loop` decides what happens between two epochs; this module is what happens within one. Who trains puts off Ctrl-C
+(`cmlp._core.Postponed`): it is seen between two chunks, when all numbers belong to the same step.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import Training, is_plain
+from cmlp._core import Allowed, Training, is_plain, see_interrupt
 from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
@@ -122,6 +123,8 @@ class Run:
             model.trained[...] = model.parameters
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
+            if done:
+                see_interrupt()
             at = self._learn_part(part, visits, deadline, result)
             if at >= 0:
                 result.bad = done + at if order is None else int(order[done + at])
@@ -139,14 +142,16 @@ class Run:
         constant = len(rates) == 1
         stop, bad = 0, -1
         while stop < n_visits and bad < 0:
+            if stop:
+                see_interrupt()
             start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
             some_rates = rates if constant else rates[first:last]
-            counter.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
             if self._in_batches or self._swa is not None:
                 bad = self._call(training, order, (start, stop), some_rates, first_step + first)
             else:
                 bad = training.learn(order, start, stop, some_rates, first_step + first, 1, self.samples.checked)
+            counter.n_steps = first_step + last
             if deadline < math.inf and time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break
@@ -170,11 +175,9 @@ class Run:
         last_loss = self._buffers.last_loss
         last_loss[0] = model.memory.get("last_loss", 0.0)
         n_threads, began = self._threads.next(stop - start), time.perf_counter()
-        try:
-            bad = training.learn(order, start, stop, rates, first_step, n_threads, checked)
-        finally:
-            if self._swa is not None and model.n_epochs <= self._swa.start:  # there is no average yet
-                model.parameters[...] = model.trained
+        bad = training.learn(order, start, stop, rates, first_step, n_threads, checked)
+        if self._swa is not None and model.n_epochs <= self._swa.start:  # there is no average yet
+            model.parameters[...] = model.trained
         seconds = time.perf_counter() - began
         self._threads.took(n_threads, stop - start, seconds)
         if self._in_batches and self._threads.settled:
@@ -198,9 +201,14 @@ class Run:
         if not isinstance(optimizer, SteppingOptimizer):
             raise TypeError(f"{type(optimizer).__name__} takes all samples and searches: use fit")
         schedule = optimizer.schedule
-        rates, scale = schedule.rates(model.n_steps, n_steps, model.n_epochs), schedule.scale(model.memory)
+        if schedule.known_ahead:
+            rates = schedule.rates(model.n_steps, n_steps, model.n_epochs)
+        else:
+            with Allowed():  # users' code
+                rates = schedule.rates(model.n_steps, n_steps, model.n_epochs)
         if type(schedule) is Constant:
             self._constant = optimizer, rates
+        scale = schedule.scale(model.memory)
         return rates if scale == 1.0 else rates * scale
 
     def average_epoch(self) -> None:
@@ -237,6 +245,11 @@ class Run:
         assert self._snapshot is not None
         self._snapshot.restore()
 
+    def keep_finite(self) -> None:
+        """Take back what was learnt since `save_state` if it is not finite: Ctrl-C came before that was seen."""
+        if self._training is not None and not self._training.finite():
+            self.restore_state()
+
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
         model, row = self.model, result.bad
@@ -248,8 +261,10 @@ class Run:
         assert row is not None
         before = model.parameters.copy()
         model.parameters[...] = self.model.trained
-        inside = model.gradients(self.samples.rows(slice(row, row + 1)).dense(), 1.0)
-        model.parameters[...] = before
+        try:
+            inside = model.gradients(self.samples.rows(slice(row, row + 1)).dense(), 1.0)
+        finally:
+            model.parameters[...] = before
         for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
             if not all(np.isfinite(value).all() for value in values):
                 return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from cmlp._base.extras import import_extra
-from cmlp._core import first_nonfinite
+from cmlp._core import first_nonfinite, see_interrupt
 from cmlp._engine.passes import Buffers, Failure, Pass
 from cmlp._engine.threads import Crossover
 from cmlp.optimizers import LBFGS, SteppingOptimizer
@@ -78,6 +78,7 @@ class Objective:
 
     def value(self, w: NDArray[Any]) -> float:
         """Return E(w); infinite where it is not a finite number."""
+        see_interrupt()
         program, workspace = self.model.program, self._buffers.workspace
         loss = sum(program.evaluate(w, part, workspace)[0] for part, _ in self.samples.parts())
         value = self._scale * loss + self._penalty(w) + self._constant
@@ -85,6 +86,7 @@ class Objective:
 
     def gradient(self, w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return E(w) and ∇E(w), which the next call overwrites; E is infinite if a loss was not finite."""
+        see_interrupt()
         gradient, done = self._buffers.gradient, 0
         assert gradient is not None
         self.data_loss, self.bad, total = 0.0, None, None

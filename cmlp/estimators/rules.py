@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._base.fields import declared
-from cmlp._core import first_nonfinite
+from cmlp._core import Allowed, Postponed, first_nonfinite
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Failure, Pass, Run
 from cmlp._engine.search import Objective, minimize_lbfgs
@@ -175,7 +175,7 @@ def fit_stochastic(
     run = Run(model, samples, update, check_threads(estimator.n_threads))
     estimator.n_iter_ = 0
     try:
-        with model.training():
+        with Postponed(), model.training():
             run_epochs(run, _Epochs(estimator, run, kept, held_out, rng, incremental=incremental), estimator.max_iter)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
@@ -319,7 +319,8 @@ def record_validation(estimator: Any, held_out: HeldOut | None) -> float:
 
 def asked_to_stop(estimator: Any) -> bool:
     """Call all callbacks; tell whether one of them asks to stop."""
-    answers = [callback(estimator) for callback in estimator.callbacks]
+    with Allowed():
+        answers = [callback(estimator) for callback in estimator.callbacks]
     return any(answer is True for answer in answers)
 
 
@@ -358,11 +359,12 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
         return asked_to_stop(estimator)
 
     estimator.n_iter_ = 0
-    with model.training():
+    with Postponed(), model.training():
         found = minimize_lbfgs(objective, evaluate, optimizer, estimator.max_iter, end_epoch)
+        if found is not None:
+            model.parameters[objective.real] = found.x
     if found is None:  # a callback stopped it
         return
-    model.parameters[objective.real] = found.x
     estimator.n_iter_, estimator.loss_ = min(found.nit, estimator.max_iter), float(found.fun)
     if not np.isfinite(found.x).all():
         raise ValueError(NOT_FINITE)
