@@ -11,13 +11,13 @@ import io
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cmlp._base.checks import shown
-from cmlp._core import first_nonfinite
+from cmlp._core import Allowed, Postponed, first_nonfinite, see_interrupt
 
 if TYPE_CHECKING:
     import zipfile
@@ -71,9 +71,10 @@ def write(target: Target, header: dict[str, Any], arrays: Mapping[str, NDArray[A
     for name, array in contiguous.items():
         if first_nonfinite(array) >= 0:
             raise ValueError(f"the network's {name} is not finite at flat index {first_nonfinite(array)}: not saved")
-    with _writable(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with Postponed(), _writable(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(_HEADER), text)  # a ZipInfo has a fixed date: same model, same bytes
         for name, array in contiguous.items():
+            see_interrupt()  # not in the middle of zipfile, which then cannot close the archive
             little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, little_endian, version=(1, 0), allow_pickle=False)
@@ -179,9 +180,10 @@ def _writable(target: Target) -> Iterator[BinaryIO]:
             raise TypeError(f"save needs a path or a file object opened in binary mode, 'wb', not {shown(target)}")
         memory = io.BytesIO()  # zip archives go back and forth, and half of one is worth nothing
         yield memory
-        target.write(memory.getvalue())
+        with Allowed():
+            target.write(memory.getvalue())
         return
-    with atomic_file(target) as file:
+    with _naming(target), _replacing(target) as file:
         yield file
 
 
@@ -228,16 +230,23 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     ...     os.listdir(folder)
     ['a']
     """
-    target, temporary, descriptor = _open_beside(path)
+    with Postponed(), _replacing(path) as file, Allowed():
+        yield file
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """`atomic_file`, for a block in which Ctrl-C is put off."""
+    draft = _Draft(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(draft.descriptor, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            with _naming(path):
+                file.flush()
+                os.fsync(draft.descriptor)
+                draft.put_in_place()
+    finally:
+        draft.discard()
 
 
 def check_writable(path: Path) -> None:
@@ -258,23 +267,144 @@ def check_writable(path: Path) -> None:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no/such/folder/net.cmlp'
     """
-    _, temporary, descriptor = _open_beside(path)
-    os.close(descriptor)
-    os.unlink(temporary)
+    with Postponed():
+        draft = _Draft(path)
+        os.close(draft.descriptor)
+        draft.discard()
 
 
-def _open_beside(path: Path) -> tuple[str, str, int]:
-    """Open a temporary file in the folder of the path; return the final name, the temporary one and the descriptor."""
-    name = os.fsdecode(path)
-    target = os.path.realpath(name)
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
-    if os.path.exists(target) and not os.path.isfile(target):  # renaming would replace /dev/null itself
-        raise OSError(errno.EINVAL, "Not a regular file", name)
-    temporary = os.path.join(os.path.dirname(target), f".cmlp-{os.urandom(8).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+class _Draft:
+    """A file on its way to a path: without a name where the system has such files, which therefore vanish by
+    themselves whatever happens to the process; else beside the path, with a hidden name.
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the file; whoever makes a draft closes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock: int | None = None
+        self._temporary: str | None = None  # its name, if it has one
+        with _naming(path):
+            self._target = os.path.realpath(os.fsdecode(path))
+            _check_place(self._target)
+            self._folder = os.path.dirname(self._target)
+            descriptor = _open_unnamed(self._folder)
+            if descriptor is None:
+                self._temporary = self._free_name()
+                # Not tempfile, whose files have mode 0600 whatever the umask.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+                try:
+                    descriptor = os.open(self._temporary, flags, 0o666)
+                except OSError:
+                    self._temporary = None
+                    self.discard()
+                    raise
+            self.descriptor = descriptor
+
+    def put_in_place(self) -> None:
+        """Let the path name the file, whose bytes are on the disk, and bring the name to the disk, too."""
+        if self._temporary is None:
+            name = self._free_name()  # only a file with a name can take the place of another one
+            os.link(f"/proc/self/fd/{self.descriptor}", name, src_dir_fd=self.descriptor)  # which makes it follow links
+            self._temporary = name
+        os.replace(self._temporary, self._target)
+        self._temporary = None
+        folder = _open_folder(self._folder)
+        if folder is not None:
+            try:
+                os.fsync(folder)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # some file systems have no such thing
+                    raise
+            finally:
+                os.close(folder)
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it has been put in its place."""
+        if self._temporary is not None:
+            with suppress(FileNotFoundError):  # the folder may be gone
+                os.unlink(self._temporary)
+            self._temporary = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _free_name(self) -> str:
+        """Return a hidden name in the folder: always the same one, so that what a killed process has left is removed.
+
+        Who uses it has a lock on the folder, which ends with its process. Where that is not to be had, the name is a
+        random one.
+        """
+        self._lock = _lock(self._folder)
+        if self._lock is not None:
+            name = os.path.join(self._folder, ".cmlp.tmp")
+            with suppress(OSError):  # it is not there, or somebody else's
+                os.unlink(name)
+            if not os.path.lexists(name):
+                return name
+        return os.path.join(self._folder, f".cmlp-{os.urandom(8).hex()}.tmp")
+
+
+def _check_place(target: str) -> None:
+    """Raise an error if something lies there that is no regular file, or if nothing can."""
     try:
-        # Not tempfile, whose files have mode 0600 whatever the umask.
-        return target, temporary, os.open(temporary, flags, 0o666)
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):  # renaming would replace /dev/null itself
+        raise OSError(errno.EINVAL, "Not a regular file")
+
+
+def _open_unnamed(folder: str) -> int | None:
+    """Return the descriptor of a file without a name, or None where there is no such thing, or no way to name it."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None:
+        return None
+    try:
+        descriptor = os.open(folder, flag | os.O_WRONLY, 0o666)
+    except OSError:  # which opening one with a name explains better
+        return None
+    if os.path.exists(f"/proc/self/fd/{descriptor}"):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _open_folder(folder: str) -> int | None:
+    """Return a descriptor of a folder, or None where one cannot be had: on Windows, or without the right to list it."""
+    if os.name == "nt":
+        return None
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return None
+
+
+def _lock(folder: str) -> int | None:
+    """Return a descriptor whose lock on the folder keeps other savers off, or None."""
+    descriptor = _open_folder(folder)
+    if descriptor is None:
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another one has it, or the file system knows no locks
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors of the system name what the user gave, once."""
+    try:
+        yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, name) from error  # name what the user gave
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
