@@ -274,8 +274,9 @@ def check_writable(path: Path) -> None:
 
 
 class _Draft:
-    """A file on its way to a path: without a name where the system has such files, which therefore vanish by
-    themselves whatever happens to the process; else beside the path, with a hidden name.
+    """A file on its way to a path: without a name where the system has such files, else beside it with a hidden one.
+
+    A file without a name vanishes by itself, whatever happens to the process.
 
     Attributes
     ----------
