@@ -142,7 +142,7 @@ class Run:
             start, stop = stop, min(stop + self._chunk, n_visits)
             first, last = start // batch, -(-stop // batch)  # steps
             some_rates = rates if constant else rates[first:last]
-            counter.n_steps = first_step + last  # before the call: Ctrl-C during it is raised right after it
+            counter.n_steps += last - first  # before the call: Ctrl-C during it is raised right after it
             if self._in_batches or self._swa is not None:
                 bad = self._call(training, order, (start, stop), some_rates, first_step + first)
             else:
