@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType, TracebackType
-from typing import Any, Protocol, TypeAlias, final
+from typing import Any, Protocol, TypeAlias, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ UPDATE: np.dtype[np.void]
 
 _Real: TypeAlias = NDArray[Any]  # float32 or float64, the same in all arguments of a call
 _Record: TypeAlias = NDArray[np.void] | np.void
+_R = TypeVar("_R")
 
 class _Samples(Protocol):
     @property
@@ -157,11 +158,28 @@ class Training:
         checked: bool = False,
     ) -> int: ...
 
+class _Orphan(Protocol):
+    def orphaned(self) -> None: ...
+
+@final
+class Claim:
+    def run(
+        self,
+        model: _Orphan | None,
+        function: Callable[..., _R],
+        face: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> _R: ...
+    def read(self, function: Callable[[], _R]) -> _R: ...
+
 @final
 class OneRow:
     n_steps: int
     @property
     def planned(self) -> bool: ...
+    @property
+    def claim(self) -> Claim: ...
     def __init__(
         self, program: Program, params: _Real, workspace: _Real, scaling: Sequence[_Real] = (), fills_gaps: bool = False
     ) -> None: ...

@@ -182,6 +182,7 @@ class Network:
         return self._weights
 
     @weights.setter
+    @training.alone
     def weights(self, arrays: Sequence[ArrayLike]) -> None:
         self._copy_in("weights", self._weights, arrays)
 
@@ -191,6 +192,7 @@ class Network:
         return self._biases
 
     @biases.setter
+    @training.alone
     def biases(self, arrays: Sequence[ArrayLike | None]) -> None:
         self._copy_in("biases", self._biases, arrays)
 
@@ -296,6 +298,7 @@ class Network:
         return self._model.optimizer
 
     @optimizer.setter
+    @training.alone
     def optimizer(self, optimizer: Optimizer | str) -> None:
         if optimizer is None:
             raise TypeError("optimizer must be an optimiser such as cmlp.SGD(0.01), or a name, not None")
@@ -319,6 +322,7 @@ class Network:
         return rate
 
     @learning_rate.setter
+    @training.alone
     def learning_rate(self, rate: Any) -> None:
         self._model.set_learning_rate(rate)
 
@@ -332,6 +336,9 @@ class Network:
 
     def predict(self, X: ArrayLike, *, n_threads: int | str = 1) -> NDArray[Any]:
         """Return the outputs ŷ.
+
+        Any number of threads may predict with one network, also while another thread trains it: then they see its
+        weights on the move.
 
         Parameters
         ----------
@@ -501,6 +508,11 @@ class Network:
             A file object is written to as it is. The random generator is saved if it is PCG64, which a seed gives, or
             PCG64DXSM; a network with another one gets a fresh one when it is loaded.
 
+        Raises
+        ------
+        RuntimeError
+            If another thread trains or changes the network at that moment; so it is with pickles and copies.
+
         Examples
         --------
         >>> import pathlib, tempfile, cmlp
@@ -510,7 +522,11 @@ class Network:
         ...     cmlp.load(path)
         MLP([2, 1], loss='squared_error')
         """
-        archive.write(path, header_of(self._model, self.config(), self.metadata), self._model.arrays())
+        archive.write(path, *self._model.claim.read(self._stored))
+
+    def _stored(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return the header and copies of the arrays that make a file: those of one moment, however long writing takes."""
+        return header_of(self._model, self.config(), self.metadata), self._model.copies()
 
     def capsule(self) -> Any:
         """Return a capsule through which other compiled code predicts and learns with no Python in the call.

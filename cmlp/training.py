@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
 from cmlp._base.hints import named_arguments
@@ -34,11 +35,26 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model, Standing
     from cmlp.network import Network
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _LONG_ROW = 256  # inputs; shorter rows are checked faster all at once
 _ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs scaled to about unit size"
 
 
+def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
+    """Let one thread at a time call the methods of a network that train or change it; others get a RuntimeError."""
+
+    @wraps(method)
+    def claiming(self: Network, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        model = self._model
+        return model.claim.run(model, method, self, args, kwargs)  # type: ignore[no-any-return]
+
+    return claiming
+
+
 @named_arguments
+@alone
 def fit(
     self: Network,
     X: ArrayLike,
@@ -64,6 +80,9 @@ def fit(
     n_threads: int | str = 1,
 ) -> History:
     """Train on X, y, going on from the present parameters.
+
+    One thread at a time trains or changes a network; others may predict with it meanwhile, and see its weights on the
+    move.
 
     Parameters
     ----------
@@ -125,6 +144,8 @@ def fit(
         After Ctrl-C, with the history until then; the network keeps what was learnt.
     ImportError
         If the optimiser needs SciPy and it is not there.
+    RuntimeError
+        If another thread trains or changes the network; nothing is changed then.
 
     Examples
     --------
@@ -174,6 +195,7 @@ def fit(
 
 
 @named_arguments
+@alone
 def partial_fit(
     self: Network,
     X: ArrayLike,
@@ -207,6 +229,8 @@ def partial_fit(
         If the samples or a parameter are not as described, or the optimiser needs the full batch.
     DivergenceError
         If a loss or a parameter is not finite any more; the network is what it was before the call.
+    RuntimeError
+        If another thread trains or changes the network; nothing is changed then.
 
     Examples
     --------
@@ -277,6 +301,9 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
         If the sample is not as described, or the optimiser needs the full batch.
     DivergenceError
         If ℓ is not finite; the parameters stay as they were then.
+    RuntimeError
+        If another thread trains or changes the network; nothing is changed then. (Calls of `learn_one` alone follow one
+        another.)
 
     Examples
     --------
@@ -286,10 +313,14 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     (2.0, 0.0)
     """
     loss = self._one_row.learn(x, y, clip_delta)
-    if loss is None:
-        _check_stream(self._model.optimizer, "learn_one")
-        if self._model.plan_one_row():
-            loss = self._one_row.learn(x, y, clip_delta)
+    return loss if loss is not None else _learn_otherwise(self, x, y, clip_delta)
+
+
+@alone
+def _learn_otherwise(self: Network, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
+    """Learn by a new plan, or what no plan takes."""
+    _check_stream(self._model.optimizer, "learn_one")
+    loss = self._one_row.learn(x, y, clip_delta) if self._model.plan_one_row() else None
     return loss if loss is not None else _learn_checked(self._model, x, y, clip_delta)
 
 

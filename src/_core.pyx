@@ -399,5 +399,6 @@ cdef class Program:
 
 include "arguments.pxi"
 include "training.pxi"
+include "claim.pxi"
 include "one_row.pxi"
 include "embedded.pxi"

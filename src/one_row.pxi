@@ -24,7 +24,10 @@ cdef class OneRow:
         rates to come may have changed.
     planned : bool
         Whether `learn` knows how to make its steps: `plan` tells it, `drop_plan` makes it forget.
+    claim : Claim
+        Who trains the network; while another thread does, `learn` returns None.
     """
+    cdef readonly Claim claim
     cdef object keeps  # what the pointers below point into
     cdef Code code
     cdef Workspace w
@@ -74,6 +77,7 @@ cdef class OneRow:
         self.scaled_x = self.x + row
         self.y = self.scaled_x + row
         self.fills_gaps, self.n_scaled = fills_gaps, len(scaling)
+        self.claim = Claim()
         for i, array in enumerate(scaling):
             expect(f"scaling[{i}]", array.size, n)
             self.scale[i] = cnp.PyArray_BYTES(array)
@@ -240,7 +244,7 @@ cdef class OneRow:
         cdef Given given
         cdef Samples s
         cdef double loss
-        if self.plan_keeps is None or not self.take_sample(x, y, clip_delta, &given):
+        if self.plan_keeps is None or self.claim.is_others() or not self.take_sample(x, y, clip_delta, &given):
             return None
         if not 0 <= self.steps - self.first_rate < self.n_rates:
             # rates may come from users' code, which may do anything: x and y are taken anew
@@ -251,6 +255,7 @@ cdef class OneRow:
             loss = self.step(&s, given.clip_delta)
             if isfinite(loss):
                 self.steps += 1
+                self.claim.changes += 1
                 self.has_seed = False
                 return loss
         self.copy_scale(False)  # no parameter has changed
@@ -291,7 +296,8 @@ cdef class OneRow:
         if self.n_rates == 1:  # maybe in users' own memory
             self.only_rate = self.rate[0]
             self.rates, self.rate = None, &self.only_rate
-        return self.plan_keeps is not None and 0 <= self.steps - first < self.n_rates
+        return (self.plan_keeps is not None and not self.claim.is_others()
+                and 0 <= self.steps - first < self.n_rates)
 
     # ---------------------------------------------------------------------------------------------- seeds of dropout
 

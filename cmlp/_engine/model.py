@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -184,6 +185,8 @@ class Model:
         For initial weights, the order of samples, splits and dropout.
     one_row : OneRow
         The shortest way to predict and learn one sample.
+    claim : Claim
+        Who trains or changes it: one thread at a time.
     """
 
     optimizer: Optimizer
@@ -223,6 +226,7 @@ class Model:
         self.parameters = self.new_vector()
         gaps = missing == "mean"
         self.one_row = OneRow(self.program, self.parameters, self.workspace(1), self.scaling.buffers, gaps)
+        self.claim = self.one_row.claim
         self._gradient: NDArray[Any] | None = None  # of one_row
         self._spare: dict[str, Any] = {}
         self.weights, self.biases = self.views(self.parameters)
@@ -321,6 +325,11 @@ class Model:
         """Keep the optimiser for the block, whose plan is made for it."""
         return Fixed(self)
 
+    def orphaned(self) -> None:
+        """Go on in a process that was forked while another thread, which is not there any more, trained the model."""
+        self.in_training = False
+        self.rng = deepcopy(self.rng)  # whose lock that thread may have had
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
         vectors = {"": self.parameters, **{f"{name}.": vector for name, vector in self.slots.items()}}
@@ -333,8 +342,16 @@ class Model:
             named |= {f"scaling.{name}": array for name, array in self.scaling.state().items()}
         return named
 
+    def copies(self) -> dict[str, NDArray[Any]]:
+        """Return a copy of every array of its state by name."""
+        return {name: array.copy() for name, array in self.arrays().items()}
+
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the compiled program and the views, for pickle and copy."""
+        state: dict[str, Any] = self.claim.read(self._state)
+        return state
+
+    def _state(self) -> dict[str, Any]:
         return {
             "made_from": {
                 "layers": layer_to_config(self.layers),
@@ -342,14 +359,14 @@ class Model:
                 "loss": self.loss,
                 "optimizer": self.optimizer,
                 "dtype": self.dtype.name,
-                "seed": self.rng,
+                "seed": deepcopy(self.rng),
                 "standardize": self.scaling.standardize,
                 "missing": self.scaling.missing,
             },
             "memory": dict(self.memory),
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
-            "arrays": {name: array.copy() for name, array in self.arrays().items()},
+            "arrays": self.copies(),
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

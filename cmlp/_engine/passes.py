@@ -151,7 +151,7 @@ class Run:
                 bad = self._call(training, order, (start, stop), some_rates, first_step + first)
             else:
                 bad = training.learn(order, start, stop, some_rates, first_step + first, 1, self.samples.checked)
-            counter.n_steps = first_step + last
+            counter.n_steps += last - first
             if deadline < math.inf and time.perf_counter() >= deadline:
                 result.out_of_time = True
                 break

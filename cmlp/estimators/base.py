@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from cmlp._core import Claim
 from cmlp.data.samples import Samples, as_rows
 from cmlp.estimators.parameters import Parametrized, as_in_cmlp
 from cmlp.estimators.rules import HeldOut, fit_lbfgs, fit_stochastic, optimizer_of
@@ -136,7 +137,7 @@ class Estimator(Parametrized):
         state: dict[str, Any] = super().__getstate__()
         if "_network" in state:
             state = {name: value for name, value in state.items() if name not in ("coefs_", "intercepts_")}
-        return state
+        return {name: value for name, value in state.items() if name != "_claim"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what `__getstate__` returned."""
@@ -184,7 +185,12 @@ class Estimator(Parametrized):
 
     # ------------------------------------------------------------------------------------------------- training
 
-    def _fit(
+    def _fit(self, *args: Any, **options: Any) -> Self:
+        """Fit in one thread at a time: others get a RuntimeError."""
+        claim: Claim = self.__dict__.setdefault("_claim", Claim())
+        return claim.run(None, type(self)._fit_alone, self, args, options)
+
+    def _fit_alone(
         self,
         X: Any,
         y: Any,
@@ -219,7 +225,8 @@ class Estimator(Parametrized):
         learn_scale(model.scaling, samples.X, kept, first=first, incremental=incremental)
         held_out = None if rest is None else HeldOut(self, model, model.scaled(rest))
         self._begin_validation(held_out)
-        self._train(model, model.scaled(samples), kept, held_out, rng, incremental)
+        training = (model, model.scaled(samples), kept, held_out, rng, incremental)
+        model.claim.run(model, type(self)._train, self, training, {})
         return self
 
     def _train(
