@@ -172,6 +172,8 @@ class Network:
         """Delete what a user's subclass has of its own, nothing else."""
         if name.startswith("_") or name == "metadata" or hasattr(type(self), name):
             raise AttributeError(f"{name} of a network cannot be deleted")
+        if name not in vars(self):
+            raise AttributeError(f"a network has no {name} to be deleted")
         super().__delattr__(name)
 
     # ------------------------------------------------------------------------------------------- parameters

@@ -35,8 +35,8 @@ These take all samples at once:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, ClassVar, Final
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cmlp import _core
 from cmlp._base.checks import check_name, shown
@@ -54,6 +54,10 @@ from cmlp._base.fields import (
 )
 from cmlp.averaging import EMA, SWA, Averaging
 from cmlp.schedules import Rate, Schedule, as_rate, as_schedule
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The id of every rule in the compiled core.
 RULES: Final = _core.RULES
@@ -596,6 +600,35 @@ class LBFGS(Optimizer):
     def searches(self) -> bool:
         """True: it has a line search."""
         return True
+
+
+@cache
+def _slots_of_rules() -> dict[int, dict[str, str]]:
+    """Return the slots that each rule of the core works on, with the setting that must not be 0 for each, or ""."""
+    found: dict[int, dict[str, str]] = {rule: {} for rule in RULES.values()}
+    for kind in members(Optimizer).values():
+        found[RULES[kind.rule]] |= kind.slots
+    return found
+
+
+def needed_slots(update: NDArray[np.void]) -> list[str]:
+    """Return the slots that steps by a record of `cmlp._core.UPDATE` need, whatever class has made it.
+
+    Raises
+    ------
+    ValueError
+        If the core has no such rule.
+
+    Examples
+    --------
+    >>> from cmlp._core import UPDATE, record
+    >>> needed_slots(record(UPDATE, rule=RULES["adam"]))
+    ['velocity', 'squares']
+    """
+    slots = _slots_of_rules().get(int(update["rule"]))
+    if slots is None:
+        raise ValueError(f"unknown rule {update['rule']}: an optimiser has one of RULES, {', '.join(RULES)}")
+    return [slot for slot, setting in slots.items() if not setting or update[setting]]
 
 
 def as_optimizer(value: Optimizer | str | None) -> Optimizer:

@@ -625,6 +625,33 @@ def as_schedule(value: Rate) -> Schedule:
     return Constant(value)  # type: ignore[arg-type]  # which rejects all but a number
 
 
+def rates_of(schedule: Schedule, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+    """Return `schedule.rates(...)`; those that users' code gives are checked and copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no vector of so many rates, or of a single one, or not finite and >= 0.
+
+    Examples
+    --------
+    >>> rates_of(Constant(0.5), 0, 3, epoch=0)
+    array([0.5])
+    """
+    rates = schedule.rates(first_step, n_steps, epoch)
+    if schedule.known_ahead:
+        return rates
+    asked = f"{type(schedule).__name__}.rates(first_step={first_step}, n_steps={n_steps}, epoch={epoch})"
+    if not isinstance(rates, np.ndarray) or rates.dtype != np.float64:
+        raise TypeError(f"{asked} must return an array of float64, not {shown(rates)}")
+    if rates.shape not in ((n_steps,), (1,)):
+        raise ValueError(f"{asked} must return {n_steps} rates, or a single one, not the shape {rates.shape}")
+    bad = np.flatnonzero(~((rates >= 0) & (rates < np.inf)))
+    if len(bad):
+        raise ValueError(f"{asked} must return finite rates >= 0, not {rates[bad[0]]!s} at index {bad[0]}")
+    return np.array(rates)
+
+
 def schedule_from_config(config: dict[str, Any]) -> Schedule:
     """Make the schedule that `Schedule.to_config` described.
 

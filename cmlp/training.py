@@ -162,16 +162,16 @@ def fit(
     stopping = _Stopping(model, tol, patience, restore_best, grad_tol, max_seconds)
     called = _check_callbacks(callbacks)
     threads = check_threads(n_threads)
-    chosen = model.optimizer if optimizer is None else as_optimizer(optimizer)
-    if chosen.full_batch and order == "replacement":
-        raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
-    if chosen.searches:
-        import_optimize()  # SciPy is missed before anything has changed
+    chosen = None if optimizer is None else as_optimizer(optimizer)
+    samples, held_out = _check_data(model, X, y, sample_weight, validation, order)
     draws = order != "given" or validation is not None or model.drops_out
-    samples, validated = _check_data(model, X, y, sample_weight, validation, order)
     with Postponed():
-        with model.unchanged_if_refused(draws=draws) as standing:
-            kept, held_out = _hold_out(model, samples, validated)
+        with model.unchanged_if_refused(draws=draws) as standing, model.training(chosen) as chosen:
+            if chosen.full_batch and order == "replacement":
+                raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
+            if chosen.searches:
+                import_optimize()
+            samples, kept, held_out = _divide(model, samples, held_out, validation)
             update = model.updates.get(
                 chosen,
                 len(samples) if kept is None else len(kept),
@@ -187,8 +187,6 @@ def fit(
                 finite_array(samples.X, model.dtype, "X")
                 samples.checked = True
             samples, held_out = _on_scale(model, samples, kept, held_out)
-            if optimizer is not None:
-                model.set_optimizer(chosen)
             run = Run.of(model, samples, update, threads)
         rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
         return rules.carry_out(epochs, threads)
@@ -241,9 +239,9 @@ def partial_fit(
     """
     model = self._model
     samples = model.check_samples(X, y, sample_weight)
-    _check_stream(model.optimizer, "partial_fit")
     with Postponed():
-        with model.unchanged_if_refused(draws=model.drops_out) as standing:
+        with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
+            _check_stream(model.optimizer, "partial_fit")
             update = model.updates.get(
                 model.optimizer,
                 len(samples),
@@ -259,22 +257,24 @@ def partial_fit(
             run.learn_scale()
         first_step = model.n_steps
         try:
-            failure = run.failure(run.learn())
-        except BaseException:  # Ctrl-C between two chunks, or whatever a schedule of the user's own raises
-            run.keep_finite()
+            with model.training():
+                failure = run.failure(run.learn())
+            if failure is not None:
+                raise DivergenceError(
+                    f"training diverged in partial_fit: {failure.reason}. "
+                    f"The network has the parameters from before. {_ADVICE}",
+                    0,
+                    failure.sample,
+                    failure.layer,
+                )
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # between two chunks: what was learnt until then stays
+                run.keep_finite()
+            else:
+                run.restore_state()
             if model.n_steps == first_step:
                 model.put_back(standing)
             raise
-        if failure is not None:
-            run.restore_state()
-            model.put_back(standing)
-            raise DivergenceError(
-                f"training diverged in partial_fit: {failure.reason}. "
-                f"The network has the parameters from before. {_ADVICE}",
-                0,
-                failure.sample,
-                failure.layer,
-            )
         run.spare()
     return self
 
@@ -328,17 +328,17 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
     with Postponed():
-        with model.unchanged_if_refused(draws=model.drops_out) as standing:
+        with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
+            _check_stream(model.optimizer, "learn_one")
             update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
             run = Run(model, samples, update)
             run.learn_scale()
             result = run.learn()
         if result.bad is None:
             return result.loss_sum
-        model.n_steps -= 1  # it was found before any parameter was updated
-        for buffer, before in zip(model.scaling.buffers, standing.scale, strict=True):
-            buffer[...] = before
         reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
+        # it was found before any parameter was updated; the masks were drawn
+        model.put_back(standing._replace(generator=None))
         raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
 
 
@@ -357,12 +357,13 @@ class _FitRules:
     shown_epochs: int | None  # of how many epochs lines of progress speak; None: there are none
     history: History = field(default_factory=History)
     epoch_began: float = field(default_factory=time.perf_counter)
+    n_done: int = 0  # epochs
 
     restores: ClassVar[bool] = True
 
     def carry_out(self, epochs: int, threads: int | None) -> History:
         """Train; whatever ends it, the network keeps the best or the last epoch."""
-        model, first_step = self.run.model, self.run.model.n_steps
+        model = self.run.model
         try:
             with model.training():
                 if model.optimizer.searches:
@@ -375,8 +376,9 @@ class _FitRules:
             self.run.keep_finite()
             self.stopping.restore()
             raise TrainingInterrupted(self.history) from None
-        except (TypeError, ValueError):
-            if not self.history.loss and model.n_steps == first_step:  # refused: X, or a schedule that gives no rate
+        except Exception as error:
+            if self.n_done == 0 and not isinstance(error, DivergenceError):  # refused: X, or what a schedule gives
+                self.run.restore_state()
                 model.put_back(self.standing)
             raise
         self.stopping.restore()
@@ -417,6 +419,7 @@ class _FitRules:
     def end_epoch(self, result: Pass) -> bool:
         """Record an epoch; return whether it was the last one."""
         model, history = self.run.model, self.history
+        self.n_done += 1
         self.run.samples.checked = True  # the first epoch has seen every row
         monitored = self._record(result)
         self.stopping.see(history, monitored)
@@ -538,25 +541,30 @@ def _check_data(
     sample_weight: ArrayLike | None,
     validation: Any,
     order: str,
-) -> tuple[Samples, Any]:
-    """Return checked samples, and what to validate with: checked samples, a share or None."""
+) -> tuple[Samples, Samples | None]:
+    """Return checked samples, and the held-out ones if they were given.
+
+    What becomes an array may run users' code, which may do anything: nothing of the model's state has been read yet.
+    """
     pair = validation if isinstance(validation, (tuple, list)) else None
     # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
     sees_all = order != "replacement" and not model.scaling.needed and (validation is None or pair is not None)
     samples = model.check_samples(X, y, sample_weight, X_later=sees_all and model.n_inputs >= _LONG_ROW)
     if pair is None:
-        return samples, validation
+        return samples, None
     if len(pair) != 2:
         raise ValueError(f"validation must be a fraction or (X, y), not a {type(pair).__name__} of {len(pair)}")
     return samples, model.check_samples(*pair)
 
 
-def _hold_out(model: Model, samples: Samples, validation: Any) -> tuple[NDArray[np.int64] | None, Samples | None]:
-    """Return the rows to train on (None: all) and the held-out samples (None: none), drawn if a share is wanted."""
-    if validation is None or isinstance(validation, Samples):
-        return None, validation
-    kept, held_out = split_validation(len(samples), validation, model.rng)
-    return kept, samples.rows(held_out)
+def _divide(
+    model: Model, samples: Samples, held_out: Samples | None, validation: Any
+) -> tuple[Samples, NDArray[np.int64] | None, Samples | None]:
+    """Return the samples, the rows of them to train on (None: all) and the held-out samples (None: none)."""
+    if validation is None or held_out is not None:
+        return samples, None, held_out
+    kept, rest = split_validation(len(samples), validation, model.rng)
+    return samples, kept, samples.rows(rest)
 
 
 def _on_scale(

@@ -21,8 +21,9 @@ from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weigh
 from cmlp.data.samples import Samples
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
-from cmlp.losses import CLASSIFYING, Loss, loss_name
-from cmlp.optimizers import Optimizer, Rprop, SteppingOptimizer, as_optimizer
+from cmlp.losses import CLASSIFYING, LOSSES, Loss, loss_name
+from cmlp.optimizers import Optimizer, Rprop, SteppingOptimizer, as_optimizer, needed_slots
+from cmlp.schedules import rates_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -143,14 +144,17 @@ class Unchanged:
 
 
 class Fixed:
-    """A context in which a model keeps its optimiser."""
+    """A context in which a model keeps its optimiser: the present one, or one that it takes first."""
 
-    def __init__(self, model: Model) -> None:
-        self._model, self._before = model, model.in_training
+    def __init__(self, model: Model, optimizer: Optimizer | None = None) -> None:
+        self._model, self._before, self._optimizer = model, model.in_training, optimizer
 
-    def __enter__(self) -> None:
-        """Begin."""
+    def __enter__(self) -> Optimizer:
+        """Begin; return the optimiser."""
+        if self._optimizer is not None:
+            self._model.set_optimizer(self._optimizer)
         self._model.in_training = True
+        return self._model.optimizer
 
     def __exit__(self, *_: object) -> None:
         """Let it change as before."""
@@ -220,7 +224,8 @@ class Model:
         self.rng = np.random.default_rng(seed)
         self.scaling = Scaling(self.n_inputs, self.dtype, standardize, missing)
         self.program = Lowering(layers, self.n_inputs, loss, self.dtype).program()
-        self.operations = self.program.operations
+        self.n_outputs, self.operations = self.program.n_outputs, self.program.operations
+        self.loss_name = list(LOSSES)[self.program.network["loss"]]
         self._dense = [op for op in fields_of(self.operations) if op["kind"] == KINDS["dense"]]
         self.drops_out = bool(self.operations["dropout"].any())
         self.parameters = self.new_vector()
@@ -235,11 +240,12 @@ class Model:
         self.set_optimizer(as_optimizer(optimizer))
 
     def initialise(self) -> None:
-        """Draw initial weights and biases as the layers say."""
-        for layer, W, b in zip(dense_layers(self.layers), self.weights, self.biases, strict=True):
-            W[...] = finite_array(initial_weights(layer.init, self.rng, *W.shape), self.dtype, "init")
-            if b is not None:
-                b[...] = finite_array(initial_biases(layer.bias_init, self.rng, *W.shape), self.dtype, "bias_init")
+        """Draw initial weights and biases as the layers say; a generator of the user's has not moved if they err."""
+        with self.unchanged_if_refused(draws=True):
+            for layer, W, b in zip(dense_layers(self.layers), self.weights, self.biases, strict=True):
+                W[...] = finite_array(initial_weights(layer.init, self.rng, *W.shape), self.dtype, "init")
+                if b is not None:
+                    b[...] = finite_array(initial_biases(layer.bias_init, self.rng, *W.shape), self.dtype, "bias_init")
 
     # ------------------------------------------------------------------------------------------------ memory
 
@@ -304,7 +310,7 @@ class Model:
         counters = self.n_steps, self.n_epochs
         generator = self.rng.bit_generator.state if draws else None
         scale = [array.copy() for array in self.scaling.buffers]
-        return Standing(self.optimizer, self.slots, self.memory, counters, generator, scale)
+        return Standing(self.optimizer, self.slots, dict(self.memory), counters, generator, scale)
 
     def put_back(self, standing: Standing) -> None:
         """Be what the model was, after a Snapshot has taken back the steps made since, if there were any."""
@@ -321,9 +327,9 @@ class Model:
         """Put everything back if the block, which prepares a training call, raises an error."""
         return Unchanged(self, draws)
 
-    def training(self) -> Fixed:
-        """Keep the optimiser for the block, whose plan is made for it."""
-        return Fixed(self)
+    def training(self, optimizer: Optimizer | None = None) -> Fixed:
+        """Take an optimiser, if one is given, and keep it for the block, which makes a plan for it or carries it out."""
+        return Fixed(self, optimizer)
 
     def orphaned(self) -> None:
         """Go on in a process that was forked while another thread, which is not there any more, trained the model."""
@@ -414,16 +420,37 @@ class Model:
         if not isinstance(self.optimizer, SteppingOptimizer) or isinstance(self.optimizer, Rprop):
             kind = type(self.optimizer).__name__
             raise AttributeError(f"{kind} has no learning rate that could change: set net.optimizer, which starts anew")
-        optimizer = replace(self.optimizer, learning_rate=rate)
+        before = self.optimizer
+        optimizer = replace(before, learning_rate=rate)
         memory = optimizer.memory  # what a Plateau has seen belongs to it
-        only_rates = optimizer.settings == self.optimizer.settings
+        only_rates = optimizer.settings == before.settings
         with Postponed():
+            if self.optimizer is not before:
+                raise RuntimeError("another optimizer was set while its learning rate was: set the rate once more")
             self.memory = memory
             if only_rates:
                 self.optimizer = optimizer
                 self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
             else:
                 self._take(optimizer)
+
+    def slots_for(self, update: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+        """Return the arrays that steps by this update work on.
+
+        Raises
+        ------
+        ValueError
+            If they are not there: a user's class says one thing and does another, or a frozen value was changed.
+        """
+        optimizer, slots = self.optimizer, self.slots
+        needed = set(needed_slots(update)) | set(optimizer.state_names)
+        averages = optimizer.averaging is not None
+        if needed <= set(slots) and averages == ("iterate" in slots) and (averages or update["average_decay"] < 0):
+            return {name: slots[name] for name in slots if name != "iterate"}
+        raise ValueError(
+            f"{optimizer!r} is not what it was when the network took it, or its slots are not those of its rule: "
+            "set net.optimizer, which starts anew"
+        )
 
     def _take(self, optimizer: Optimizer) -> None:
         """Let steps be made by an optimiser whose state is in place."""
@@ -440,7 +467,7 @@ class Model:
         buffers = OneRowBuffers(
             gradient=self._gradient,
             average=self.parameters if isinstance(self.optimizer.averaging, EMA) else None,
-            slots={name: self.slots[name] for name in self.optimizer.state_names},
+            slots=self.slots_for(update),
         )
         self.one_row.plan(update, self.trained, buffers, weakref.ref(self))
         return True
@@ -450,7 +477,7 @@ class Model:
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
         n = _RATES_AHEAD if schedule.known_ahead else 1
-        rates, scale = schedule.rates(first_step, n, self.n_epochs), schedule.scale(self.memory)
+        rates, scale = rates_of(schedule, first_step, n, self.n_epochs), schedule.scale(self.memory)
         rates = rates if scale == 1.0 else rates * scale
         if len(rates) == n:
             return rates
@@ -474,7 +501,7 @@ class Model:
         """
         allow_nan = self.scaling.missing == "mean"
         X = check_inputs(X, self.n_inputs, self.dtype, allow_nan=allow_nan, checked_later=X_later)
-        y = check_targets(y, len(X), self.n_outputs, self.loss, self.dtype)
+        y = check_targets(y, len(X), self.n_outputs, self.loss_name, self.dtype)
         weights = check_weights(sample_weight, len(X))
         labels, Y = (y, None) if y.dtype.kind == "i" else (None, y)
         return Samples(X, Y, labels, weights, checked=not X_later)
@@ -482,7 +509,7 @@ class Model:
     def check_sample(self, x: ArrayLike, y: ArrayLike) -> Samples:
         """Return one checked sample (n,) and its target; not yet on the scale that the layers want."""
         row = check_row(x, self.n_inputs, self.dtype, allow_nan=self.scaling.missing == "mean")[None]
-        target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss, self.dtype)
+        target = check_targets(numeric_array(y, "y")[None], 1, self.n_outputs, self.loss_name, self.dtype)
         return Samples(row, labels=target) if target.dtype.kind == "i" else Samples(row, target)
 
     def inputs(self, X: ArrayLike, name: str = "X") -> NDArray[Any]:

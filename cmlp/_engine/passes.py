@@ -18,7 +18,7 @@ from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
 from cmlp.optimizers import SteppingOptimizer
-from cmlp.schedules import Constant
+from cmlp.schedules import Constant, rates_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class Run:
             workspace=model.workspace(self.batch_size, self._threads.most),
             gradient=None if plain else model.new_vector(),
             average=model.parameters if isinstance(averaging, EMA) else None,
-            slots={name: model.slots[name] for name in model.optimizer.state_names},
+            slots=model.slots_for(update),
             last_loss=np.zeros(1),
         )
         # a sample costs 100 ns and 1 ns per parameter, or less; in batches, which may end anywhere, it is measured
@@ -101,7 +101,7 @@ class Run:
         return run  # type: ignore[no-any-return]
 
     def _begin(self, samples: Samples) -> None:
-        self.samples = samples
+        self.samples, self._saved = samples, False
         self._training: Any = None  # the core's view of
         self._learnt_from: Samples | None = None  # these samples
         if self.model.drops_out:
@@ -118,9 +118,6 @@ class Run:
 
     def learn(self, order: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Pass:
         """Visit the samples once, in `order` or as they are, until the deadline (time.perf_counter)."""
-        model = self.model
-        if self._averages and model.n_steps == 0:
-            model.trained[...] = model.parameters
         result, done = Pass(), 0
         for part, visits in self.samples.parts(order, self.batch_size):
             if done:
@@ -140,6 +137,8 @@ class Run:
         first_step, n_visits = counter.n_steps, len(samples if order is None else order)
         rates = self._rates(-(-n_visits // batch))
         constant = len(rates) == 1
+        if self._averages and first_step == 0:
+            self.model.trained[...] = self.model.parameters
         stop, bad = 0, -1
         while stop < n_visits and bad < 0:
             if stop:
@@ -205,7 +204,7 @@ class Run:
             rates = schedule.rates(model.n_steps, n_steps, model.n_epochs)
         else:
             with Allowed():  # users' code
-                rates = schedule.rates(model.n_steps, n_steps, model.n_epochs)
+                rates = rates_of(schedule, model.n_steps, n_steps, model.n_epochs)
         if type(schedule) is Constant:
             self._constant = optimizer, rates
         scale = schedule.scale(model.memory)
@@ -239,11 +238,12 @@ class Run:
             self._snapshot = Snapshot(self.model)
         else:
             self._snapshot.take()
+        self._saved = True
 
     def restore_state(self) -> None:
-        """Take the model back to what `save_state` saw."""
-        assert self._snapshot is not None
-        self._snapshot.restore()
+        """Take the model back to what `save_state` saw; before its first call nothing has changed."""
+        if self._saved and self._snapshot is not None:
+            self._snapshot.restore()
 
     def keep_finite(self) -> None:
         """Take back what was learnt since `save_state` if it is not finite: Ctrl-C came before that was seen."""

@@ -94,12 +94,22 @@ class Lowering:
             raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
         if max(self.n_parameters, self.n_activations) * dtype.itemsize > sys.maxsize // 4:
             raise ValueError(f"the network's {self.n_parameters:,} parameters do not fit this machine's memory")
+        self._check_places()
         self._find_readers()
         self._find_dead_units()
         last = self.operations[-1]
         gives_output = (last["out"], last["n_out"]) == self.output and not last["accumulate"]
         last["fused"] = gives_output and is_fused(loss, list(ACTIVATIONS)[last["activation"]])
         self.loss, self.loss_parameter = loss_id(loss), loss_parameter(loss)
+
+    def _check_places(self) -> None:
+        """Raise unless all that operations read and write is there: a user's layer may have told another width."""
+        for op in self.operations:
+            read = op["source"] + op["n_in"] if op["source"] >= 0 else 0
+            fits = op["source"] >= 0 or op["n_in"] == self.n_inputs
+            fits = fits and max(read, max(op["z"], op["out"]) + op["n_out"]) <= self.n_activations
+            if not fits or min(op["n_in"], op["n_out"]) < 1:
+                raise ValueError("the layers do not fit each other: a layer's output_size is not how many outputs it has")
 
     def program(self) -> Program:
         """Return the compiled program."""

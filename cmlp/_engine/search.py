@@ -14,6 +14,7 @@ from cmlp._core import first_nonfinite, see_interrupt
 from cmlp._engine.passes import Buffers, Failure, Pass
 from cmlp._engine.threads import Crossover
 from cmlp.optimizers import LBFGS, SteppingOptimizer
+from cmlp.schedules import rates_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,7 +199,7 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
         return objective.value(trial)
 
     best, lowest = 0.0, start
-    alpha = schedule.rates(model.n_steps, 1, model.n_epochs).item() * schedule.scale(model.memory)
+    alpha = rates_of(schedule, model.n_steps, 1, model.n_epochs).item() * schedule.scale(model.memory)
     value = along(alpha)
     growing = value < start
     for _ in range(_MOST_TRIALS):

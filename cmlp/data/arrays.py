@@ -134,7 +134,7 @@ def check_targets(
     Returns
     -------
     ndarray of `dtype`, shape (n_samples, n_outputs), or of int64, shape (n_samples,), for class indices
-        C-contiguous; the memory of `y` itself where it fits.
+        C-contiguous; numbers are the memory of `y` itself where it fits, indices always a copy.
 
     Raises
     ------
@@ -225,7 +225,8 @@ def _without_infinities(array: NDArray[Any], dtype: np.dtype[Any], name: str) ->
 
 
 def _class_indices(y: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int64]:
-    """Return whole numbers 0 ... n_classes - 1 of any type as int64."""
+    """Return whole numbers 0 ... n_classes - 1 of any type as int64: a copy, which nobody changes behind the core."""
+    y = y.copy()
     whole = y.dtype.kind != "f" or bool((y == np.floor(y)).all())  # which NaN is not
     if not whole or y.min() < 0 or y.max() >= n_classes:
         at = int(np.argmax((y < 0) | (y >= n_classes) | (y != np.floor(y))))
