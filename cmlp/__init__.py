@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cmlp import activations, datasets, initializers, losses, reference, schedules
     from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
     from cmlp.averaging import EMA, SWA
+    from cmlp.data.arrays import InputScaleWarning
     from cmlp.estimators import MLPClassifier as MLPClassifier
     from cmlp.estimators import MLPRegressor as MLPRegressor
     from cmlp.layers import Activation, Dense, Dropout, Identity, Layer, add, chain, concatenate
@@ -52,6 +53,7 @@ def get_include() -> str:
 # (Scientific Python's SPEC 1). Names that are modules stand for themselves.
 _MODULES = {
     "_engine.history": ("DivergenceError", "History", "TrainingInterrupted"),
+    "data.arrays": ("InputScaleWarning",),
     "activations": (),
     "averaging": ("EMA", "SWA"),
     "datasets": (),
@@ -100,6 +102,7 @@ __all__ = [
     "Gradients",
     "History",
     "Identity",
+    "InputScaleWarning",
     "Layer",
     "Network",
     "RMSprop",

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
 from cmlp._base.hints import named_arguments
 from cmlp._core import Allowed, Postponed, is_plain, see_interrupt
+from cmlp._engine.failures import Failure, in_state
 from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
 from cmlp._engine.loop import run_epochs
-from cmlp._engine.passes import Failure, Pass, Run
+from cmlp._engine.passes import Pass, Run
 from cmlp._engine.search import Objective, import_optimize, search
 from cmlp._engine.threads import check_threads
 from cmlp._engine.update import make_update
 from cmlp.averaging import SWA
+from cmlp.data.arrays import warn_of_scale
 from cmlp.data.samples import ORDERS, Samples, draw_order, split_validation
 from cmlp.losses import CLASSIFYING
 from cmlp.optimizers import Optimizer, as_optimizer
@@ -39,7 +41,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _LONG_ROW = 256  # inputs; shorter rows are checked faster all at once
-_ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs scaled to about unit size"
+_ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs and targets scaled to about unit size"
+_UNSCALED = " (a network with standardize=True does that to the inputs)"
 
 
 def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
@@ -139,13 +142,19 @@ def fit(
     TypeError, ValueError
         If the samples or a parameter are not as described; nothing is changed then.
     DivergenceError
-        If a loss or a parameter is not finite any more; the network keeps the last good epoch.
+        If a loss, a parameter or what the optimiser keeps is not finite any more; the network keeps the last good
+        epoch.
     TrainingInterrupted
         After Ctrl-C, with the history until then; the network keeps what was learnt.
     ImportError
         If the optimiser needs SciPy and it is not there.
     RuntimeError
         If another thread trains or changes the network; nothing is changed then.
+
+    Warns
+    -----
+    InputScaleWarning
+        If a column of X holds numbers beyond 10⁶, which are not standardised.
 
     Examples
     --------
@@ -186,6 +195,8 @@ def fit(
             if not (samples.checked or is_plain(update)):
                 finite_array(samples.X, model.dtype, "X")
                 samples.checked = True
+            if not model.scaling.standardize:
+                warn_of_scale(samples.X, getattr(X, "columns", None), stacklevel=5)
             samples, held_out = _on_scale(model, samples, kept, held_out)
             run = Run.of(model, samples, update, threads)
         rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
@@ -226,7 +237,8 @@ def partial_fit(
     TypeError, ValueError
         If the samples or a parameter are not as described, or the optimiser needs the full batch.
     DivergenceError
-        If a loss or a parameter is not finite any more; the network is what it was before the call.
+        If a loss, a parameter or what the optimiser keeps is not finite any more; the network is what it was before
+        the call.
     RuntimeError
         If another thread trains or changes the network; nothing is changed then.
 
@@ -259,14 +271,6 @@ def partial_fit(
         try:
             with model.training():
                 failure = run.failure(run.learn())
-            if failure is not None:
-                raise DivergenceError(
-                    f"training diverged in partial_fit: {failure.reason}. "
-                    f"The network has the parameters from before. {_ADVICE}",
-                    0,
-                    failure.sample,
-                    failure.layer,
-                )
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):  # between two chunks: what was learnt until then stays
                 run.keep_finite()
@@ -275,6 +279,10 @@ def partial_fit(
             if model.n_steps == first_step:
                 model.put_back(standing)
             raise
+        if failure is not None:
+            run.restore_state()
+            model.put_back(standing)
+            raise _divergence(model, "training diverged in partial_fit", failure)
         run.spare()
     return self
 
@@ -300,7 +308,8 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     TypeError, ValueError
         If the sample is not as described, or the optimiser needs the full batch.
     DivergenceError
-        If ℓ is not finite; the parameters stay as they were then.
+        If ℓ is not finite; the parameters stay as they were then. Also if an earlier sample has made what the
+        optimiser keeps infinite: that is looked at after 1, 2, 4, ... 256 samples, then after as many again.
     RuntimeError
         If another thread trains or changes the network; nothing is changed then. (Calls of `learn_one` alone follow one
         another.)
@@ -327,19 +336,41 @@ def _learn_otherwise(self: Network, x: ArrayLike, y: ArrayLike, clip_delta: floa
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
+    broken = in_state(model)
+    if broken is not None:  # by an earlier sample: a look after each would cost too much
+        raise _divergence(model, "learn_one", broken)
     with Postponed():
         with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
             _check_stream(model.optimizer, "learn_one")
             update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
             run = Run(model, samples, update)
+            run.save_state()
             run.learn_scale()
             result = run.learn()
         if result.bad is None:
             return result.loss_sum
-        reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
-        # it was found before any parameter was updated; the masks were drawn
-        model.put_back(standing._replace(generator=None))
-        raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
+        failure = run.failure(result)
+        assert failure is not None
+        run.restore_state()
+        model.put_back(standing)
+        raise _divergence(model, "learn_one", failure)
+
+
+def _divergence(model: Model, what: str, failure: Failure, history: History | None = None) -> DivergenceError:
+    """Return the error for a model that is back where it was before the failure."""
+    reason, sample, layer = failure
+    broken = in_state(model)
+    if broken is not None and "parameters" in broken.reason:
+        after = "It was so before the call: load the network from a file, or set net.weights and net.biases"
+    elif broken is not None:
+        after = "It was so before the call: set net.optimizer, which starts anew, and keep inputs to about unit size"
+    elif model.optimizer.searches:
+        after = "The network has the parameters from before. Try weight_decay, or inputs scaled to about unit size"
+    else:
+        after = f"The network has the parameters from before. {_ADVICE}"
+    unscaled = "" if broken is not None or model.scaling.standardize else _UNSCALED
+    epoch = 0 if history is None else len(history)
+    return DivergenceError(f"{what}: {reason}. {after}{unscaled}", epoch, sample, layer, history)
 
 
 @dataclass(slots=True)
@@ -405,16 +436,8 @@ class _FitRules:
         run = self.run
         if not run.samples.checked:
             finite_array(run.samples.X, run.model.dtype, "X")  # its ValueError is a refusal
-        searches = run.model.optimizer.searches
-        where = f"{'iteration' if searches else 'epoch'} {len(self.history) + 1}"
-        advice = "Try weight_decay, or inputs scaled to about unit size" if searches else _ADVICE
-        raise DivergenceError(
-            f"training diverged in {where}: {failure.reason}. The network has the parameters from before. {advice}",
-            len(self.history),
-            failure.sample,
-            failure.layer,
-            self.history,
-        )
+        where = f"{'iteration' if run.model.optimizer.searches else 'epoch'} {len(self.history) + 1}"
+        raise _divergence(run.model, f"training diverged in {where}", failure, self.history)
 
     def end_epoch(self, result: Pass) -> bool:
         """Record an epoch; return whether it was the last one."""

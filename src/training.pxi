@@ -50,8 +50,17 @@ cdef class Training:
         return self.epoch.n_clipped
 
     def finite(self):
-        """Whether all parameters are."""
-        return self.code.k.first_nonfinite(self.code.net.n_parameters, self.job.vectors.params) < 0
+        """Whether all parameters are, their average, and what the optimiser keeps."""
+        cdef const cmlp_vectors *v = &self.job.vectors
+        cdef int i
+        for i in range(CMLP_N_SLOTS):
+            if not self.is_finite(v.slots[i]):
+                return False
+        return self.is_finite(v.params) and self.is_finite(v.average)
+
+    cdef bint is_finite(self, const char *vector) noexcept:
+        """Whether a vector like the parameters is, if it is there."""
+        return vector == NULL or self.code.k.first_nonfinite(self.code.net.n_parameters, vector) < 0
 
     def learn(self, order, ptrdiff_t start, ptrdiff_t stop, rates, ptrdiff_t first_step, int n_threads=1,
               bint checked=False):

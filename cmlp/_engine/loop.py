@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cmlp._engine.passes import Failure, Pass, Run
+    from cmlp._engine.failures import Failure
+    from cmlp._engine.passes import Pass, Run
 
 
 class Rules(Protocol):
@@ -45,10 +46,10 @@ def run_epochs(run: Run, rules: Rules, epochs: int, deadline: float = math.inf) 
         if rules.restores:
             run.save_state()
         result = run.learn(rules.visits(), deadline)
-        failure = run.failure(result)
-        if failure is None:
+        if result.bad is None:
             run.average_epoch()
-        else:
+        failure = run.failure(result)
+        if failure is not None:
             if rules.restores:
                 run.restore_state()
             rules.diverged(failure)

@@ -12,6 +12,7 @@ import numpy as np
 
 from cmlp._base.checks import check_count, finite_array, numeric_array, shown
 from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, Postponed, aligned_zeros, is_plain
+from cmlp._engine.failures import in_state
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
 MOST_SPARE = 1 << 20  # bytes of memory that is kept for the next call
-_RATES_AHEAD = 256  # learning rates that one_row asks for at once
+_RATES_AHEAD = 256  # learning rates that one_row asks for at once, and steps between two looks at the state
 
 
 class Scores(NamedTuple):
@@ -473,10 +474,17 @@ class Model:
         return True
 
     def rates_ahead(self, first_step: int) -> NDArray[np.float64] | None:
-        """Return the rates from `first_step` on, as many as may be asked for by now; None if something is wrong."""
+        """Return the rates from `first_step` on, as many as may be asked for by now; None if something is wrong.
+
+        A look at the state after every step would cost as much as the step: there is one after 1, 2, 4, ... 256 steps,
+        then after as many again.
+        """
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
-        n = _RATES_AHEAD if schedule.known_ahead else 1
+        n = min(max(first_step, 1), _RATES_AHEAD) if schedule.known_ahead else 1
+        looks = n > 1 or first_step < 2 or first_step.bit_count() == 1 or first_step % _RATES_AHEAD == 0
+        if looks and self.slots and in_state(self) is not None:
+            return None
         rates, scale = rates_of(schedule, first_step, n, self.n_epochs), schedule.scale(self.memory)
         rates = rates if scale == 1.0 else rates * scale
         if len(rates) == n:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._core import Allowed, Training, is_plain, see_interrupt
+from cmlp._core import Allowed, Training, first_nonfinite, is_plain, see_interrupt
+from cmlp._engine.failures import Failure, at_sample, in_state
 from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
 from cmlp.averaging import EMA, SWA
@@ -46,14 +47,6 @@ class Pass:
     def loss(self) -> float:
         """The mean loss; 0 if all weights were 0."""
         return self.loss_sum / self.weight if self.weight else 0.0
-
-
-class Failure(NamedTuple):
-    """Where numbers stopped being finite; see `DivergenceError`."""
-
-    reason: str
-    sample: int | None
-    layer: int | None
 
 
 class Buffers(NamedTuple):
@@ -215,7 +208,8 @@ class Run:
         model = self.model
         if self._swa is not None and model.n_epochs > self._swa.start:
             m = model.n_epochs - self._swa.start + 1
-            model.parameters += (model.trained - model.parameters) / m
+            with np.errstate(all="ignore"):  # `failure` sees what overflows
+                model.parameters += (model.trained - model.parameters) / m
 
     def learn_scale(self) -> None:
         """Let the model's scale of the inputs learn from the samples, and put them on it."""
@@ -228,9 +222,10 @@ class Run:
         part = self.samples if kept is None else self.samples.rows(kept)
         gradient, _ = self.model.gradient(part, 1 / len(part) if self.update["mean"] else 1.0)
         decay, l1 = float(self.update["weight_decay"]), float(self.update["l1"])
-        for dW, W in zip(self.model.views(gradient)[0], self.model.weights, strict=True):
-            dW += decay * W + l1 * np.sign(W)
-        return float(np.linalg.norm(gradient))
+        with np.errstate(all="ignore"):  # a norm that overflows is infinite
+            for dW, W in zip(self.model.views(gradient)[0], self.model.weights, strict=True):
+                dW += decay * W + l1 * np.sign(W)
+            return float(np.linalg.norm(gradient))
 
     def save_state(self) -> None:
         """Copy what training changes, for `restore_state`."""
@@ -253,22 +248,15 @@ class Run:
     def failure(self, result: Pass) -> Failure | None:
         """Say where numbers stopped being finite in a pass, or None if none did."""
         model, row = self.model, result.bad
-        if row is None and (self._training is None or self._training.finite()):
-            return None
-        for k, arrays in enumerate(zip(*model.views(self.model.trained), strict=True)):
-            if not all(array is None or np.isfinite(array).all() for array in arrays):
-                return Failure(f"the parameters of layer {k} are not finite", row, k)
-        assert row is not None
-        before = model.parameters.copy()
-        model.parameters[...] = self.model.trained
-        try:
-            inside = model.gradients(self.samples.rows(slice(row, row + 1)).dense(), 1.0)
-        finally:
-            model.parameters[...] = before
-        for k, values in enumerate(zip(inside.net_inputs, inside.activations, strict=True)):
-            if not all(np.isfinite(value).all() for value in values):
-                return Failure(f"the net input of layer {k} is not finite at row {row} of X", row, k)
-        if math.isfinite(inside.loss):  # which is without dropout
-            return Failure(f"the loss is not finite at row {row} of X, with dropout", row, None)
-        undefined = f"{model.loss_name} is not defined for this output"
-        return Failure(f"the loss is {inside.loss} at row {row} of X: {undefined}", row, None)
+        if row is None:
+            finite = self._training is None or self._training.finite()
+            if self._swa is not None and first_nonfinite(model.parameters) >= 0:
+                finite = False
+            if finite and math.isfinite(result.loss_sum):
+                return None
+        failure = in_state(model, row)
+        if failure is not None:
+            return failure
+        if row is None:
+            return Failure("the sum of the losses over the epoch is not finite", None, None)
+        return at_sample(model, self.samples.rows(slice(row, row + 1)), row, model.trained)

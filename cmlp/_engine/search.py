@@ -11,7 +11,8 @@ import numpy as np
 
 from cmlp._base.extras import import_extra
 from cmlp._core import first_nonfinite, see_interrupt
-from cmlp._engine.passes import Buffers, Failure, Pass
+from cmlp._engine.failures import Failure, at_sample
+from cmlp._engine.passes import Buffers, Pass
 from cmlp._engine.threads import Crossover
 from cmlp.optimizers import LBFGS, SteppingOptimizer
 from cmlp.schedules import rates_of
@@ -46,7 +47,7 @@ class Objective:
     real : ndarray of int64
         Where the parameter vector has weights and biases, not padding.
     bad : int or None
-        Row of X whose loss was not finite at the last point: one of `rows`, if the samples are a choice of them.
+        Which of the samples had a loss that was not finite at the last point.
     data_loss : float
         Σ s_c ℓ_c at the last point of `gradient`.
     """
@@ -85,6 +86,7 @@ class Objective:
         value = self._scale * loss + self._penalty(w) + self._constant
         return value if math.isfinite(value) else math.inf
 
+    @np.errstate(all="ignore")  # E is infinite where anything overflows
     def gradient(self, w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return E(w) and ∇E(w), which the next call overwrites; E is infinite if a loss was not finite."""
         see_interrupt()
@@ -98,7 +100,7 @@ class Objective:
             )
             self._threads.took(n_threads, len(part), time.perf_counter() - began)
             if bad >= 0:
-                self.bad = done + bad if self._rows is None else int(self._rows[done + bad])
+                self.bad = done + bad
                 return math.inf, gradient
             self.data_loss += loss
             done += len(part)
@@ -113,6 +115,7 @@ class Objective:
         value = self._scale * self.data_loss + self._penalty(w) + self._constant
         return value if first_nonfinite(gradient) < 0 else math.inf, gradient
 
+    @np.errstate(all="ignore")
     def _penalty(self, w: NDArray[Any]) -> float:
         """Return ½ λ Σ‖W‖²."""
         if not self._decay:
@@ -125,10 +128,13 @@ class Objective:
         weight = self.samples.total_weight()
         return Pass(self.data_loss, weight=weight, learning_rate=learning_rate, objective=value)
 
-    def failure(self) -> Failure:
-        """Say what was not finite at the last point."""
-        what = "its gradient" if self.bad is None else f"the loss at row {self.bad} of X"
-        return Failure(f"{what} is not finite at a point that was tried", self.bad, None)
+    def failure(self, w: NDArray[Any]) -> Failure:
+        """Say what was not finite at the last point, w."""
+        if self.bad is None:
+            return Failure("the objective or its gradient is not finite at a point that was tried", None, None)
+        row = self.bad if self._rows is None else int(self._rows[self.bad])
+        reason, _, layer = at_sample(self.model, self.samples.rows(slice(self.bad, self.bad + 1)), row, w)
+        return Failure(f"{reason}, at a point that was tried", row, layer)
 
 
 class _Stop(Exception):
@@ -157,7 +163,7 @@ def search(objective: Objective, rules: Rules, epochs: int) -> str | None:
     def evaluate(w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         value, gradient = objective.gradient(w)
         if value == math.inf:
-            rules.diverged(objective.failure())
+            rules.diverged(objective.failure(w))
         return value, gradient
 
     if isinstance(optimizer, LBFGS):
@@ -193,6 +199,7 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
     result = objective.passed(0.0)
     trial = np.empty_like(w)
 
+    @np.errstate(all="ignore")
     def along(alpha: float) -> float:
         np.multiply(g, -alpha, out=trial)
         np.add(w, trial, out=trial)
@@ -214,7 +221,8 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
     if best > 0.0:
         longest = alpha if growing else 2 * best
         options = {"xatol": _STEP_TOLERANCE * longest, "maxiter": 500}
-        found = import_optimize().minimize_scalar(along, bounds=(0.0, longest), method="bounded", options=options)
+        with np.errstate(all="ignore"):  # infinite values are among those that SciPy compares
+            found = import_optimize().minimize_scalar(along, bounds=(0.0, longest), method="bounded", options=options)
         result.learning_rate = float(found.x) if found.fun < lowest else best
         along(result.learning_rate)
         w[...] = trial

@@ -5,6 +5,8 @@ What fits already is never copied. See `cmlp._base.checks` for what every array 
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,64 @@ from cmlp.losses import FACTS, Loss, loss_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+_LARGE = 1e6  # one column of such numbers, and no optimiser learns anything from the others
+_LOOKED_AT = 4096  # entries of X
+
+
+class InputScaleWarning(UserWarning):
+    """Some inputs are so large that training cannot learn from the others, or leaves the finite numbers.
+
+    `fit` warns of columns with numbers beyond 10⁶ in a network without `standardize`. It looks at some rows only, which
+    costs nothing.
+
+    Examples
+    --------
+    >>> import warnings, cmlp
+    >>> net = cmlp.MLP([2, 1], seed=0, optimizer="adam")
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     history = net.fit([[0.5, 1.7e9], [0.1, 1.8e9]], [0, 1])
+    >>> print(caught[0].message)
+    X holds numbers up to 1.8e+09 in column 1: little can be learnt from them, or beside them. Make the network with \
+standardize=True, or scale these columns to about unit size
+    """
+
+
+def warn_of_scale(X: Any, names: Sequence[object] | None, stacklevel: int) -> None:
+    """Warn of columns of huge numbers, by a look at some rows.
+
+    Parameters
+    ----------
+    X : ndarray, shape (M, n), or a sparse matrix, which is left alone
+    names : sequence or None
+        Of the columns.
+    stacklevel : int
+        As of `warnings.warn`, called from here.
+
+    Examples
+    --------
+    >>> warn_of_scale(np.array([[2026.0, 1e5]]), None, 2)
+    """
+    if not isinstance(X, np.ndarray):
+        return
+    first = X[: max(1, _LOOKED_AT // X.shape[1])]
+    with np.errstate(all="ignore"):
+        if np.vdot(first, first) <= _LARGE * _LARGE:
+            return
+        largest = np.fmax.reduce(np.abs(X[:: max(1, X.size // (16 * _LOOKED_AT))]), axis=0)  # NaN stands back
+    large = np.flatnonzero(largest > _LARGE)
+    if large.size == 0:
+        return
+    shown = ", ".join(str(j) if names is None else f"{j} ({str(names[j])!r})" for j in large[:5].tolist())
+    more = f" and {large.size - 5} more" if large.size > 5 else ""
+    warnings.warn(
+        f"X holds numbers up to {largest[large].max():.2g} in column{'s' * (large.size > 1)} {shown}{more}: little can "
+        "be learnt from them, or beside them. Make the network with standardize=True, or scale these columns to about "
+        "unit size",
+        InputScaleWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def check_inputs(

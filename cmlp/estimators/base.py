@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp._core import Claim
+from cmlp.data.arrays import warn_of_scale
 from cmlp.data.samples import Samples, as_rows
 from cmlp.estimators.parameters import Parametrized, as_in_cmlp
 from cmlp.estimators.rules import HeldOut, fit_lbfgs, fit_stochastic, optimizer_of
@@ -217,6 +218,8 @@ class Estimator(Parametrized):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         samples, kept, rest = self._samples(X, y, weights, network), None, None
+        if not (self.standardize or incremental):
+            warn_of_scale(samples.X, getattr(self, "feature_names_in_", None), stacklevel=5)
         if validation_data is not None:
             rest = self._validation_samples(validation_data, network)
         elif self.early_stopping and self._stochastic:

@@ -19,8 +19,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._base.fields import declared
 from cmlp._core import Allowed, Postponed, first_nonfinite
+from cmlp._engine.failures import Failure
 from cmlp._engine.loop import run_epochs
-from cmlp._engine.passes import Failure, Pass, Run
+from cmlp._engine.passes import Pass, Run
 from cmlp._engine.search import Objective, minimize_lbfgs
 from cmlp._engine.threads import check_threads
 from cmlp._engine.update import make_update
@@ -173,14 +174,17 @@ def fit_stochastic(
         loss_scale=estimator._loss_scale(),
     )
     run = Run(model, samples, update, check_threads(estimator.n_threads))
+    rules = _Epochs(estimator, run, kept, held_out, rng, incremental=incremental)
     estimator.n_iter_ = 0
     try:
         with Postponed(), model.training():
-            run_epochs(run, _Epochs(estimator, run, kept, held_out, rng, incremental=incremental), estimator.max_iter)
+            run_epochs(run, rules, estimator.max_iter)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     if estimator.early_stopping:
         model.parameters[...] = estimator._best_parameters
+    if rules.problem:
+        model.set_optimizer(model.optimizer)  # what it keeps is worth nothing after a divergence
     if first_nonfinite(model.parameters) >= 0:
         raise ValueError(NOT_FINITE)
 
@@ -229,9 +233,7 @@ class _Epochs:
 
     def diverged(self, failure: Failure) -> None:
         """Raise an error, but where the best parameters are kept, and come back."""
-        where = "the loss" if failure.layer is None else f"layer {failure.layer}"
-        row = "" if failure.sample is None else f" at row {failure.sample} of X"
-        self.problem = f"{where} is not finite{row}"
+        self.problem = failure.reason
         if not self.estimator.early_stopping:
             raise ValueError(f"{NOT_FINITE} In epoch {len(self.estimator.loss_curve_) + 1}, {self.problem}.")
 

@@ -200,7 +200,7 @@ def test_an_objective_that_is_not_finite_is_an_error(optimizer, validation):
     before = net._model.parameters.copy()
     first = 3 if validation is None else split_validation(10, validation, copy.deepcopy(net._model.rng))[0][-1]
     y[first] = 1e200
-    message = f"training diverged in iteration 1: the loss at row {first} of X is not finite"
+    message = f"training diverged in iteration 1: the loss is inf at row {first} of X: squared_error overflows"
     with pytest.raises(cmlp.DivergenceError, match=message) as caught:
         net.fit(X, y, optimizer=optimizer, validation=validation)
     assert (caught.value.epoch, caught.value.layer, caught.value.history.loss) == (0, None, [])
