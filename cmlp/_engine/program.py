@@ -14,6 +14,7 @@ field of an operation (a record of `OPERATION`) means.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -251,16 +252,21 @@ class Lowering:
         Later readers of a slice run first on the way back. A slice read inside a concatenation is always a part
         of the slice that the whole concatenation's readers have written before.
         """
-        written = [self.output]
+        ends = {self.output.offset: self.output.offset + self.output.size}  # of the slices written, by their offsets
+        ordered = [-self.output.offset]  # these do not overlap; the way back goes to lower offsets, so to the end
         for op in reversed(self.operations):
-            if op["source"] < 0:
+            start, stop = op["source"], op["source"] + op["n_in"]
+            if start < 0:
                 continue
-            stop = op["source"] + op["n_in"]
-            overlapping = [s for s in written if s.offset < stop and op["source"] < s.offset + s.size]
-            covered = any(s.offset <= op["source"] and stop <= s.offset + s.size for s in overlapping)
-            assert covered or not overlapping, "a slice is read in part after it was read as a whole"
+            after = bisect_left(ordered, -start)
+            before = -ordered[after] if after < len(ordered) else start  # of the slices that begin at start or before
+            covered = before in ends and stop <= ends[before]
+            overlaps = ends.get(before, 0) > start or (after > 0 and -ordered[after - 1] < stop)
+            assert covered or not overlaps, "a slice is read in part after it was read as a whole"
             op["input_gradient"] = ACCUMULATE if covered else ASSIGN
-            written.append(Slice(op["source"], op["n_in"]))
+            if not covered:
+                ends[start] = stop
+                ordered.insert(after, -start)
 
     def _find_dead_units(self) -> None:
         """Let wide layers that read a relu skip its zeros: about half of a relu's units, forward and backward.
