@@ -93,8 +93,6 @@ class Lowering:
         self.output = self._lower(layers, Slice(-1, n_inputs), None)
         if not any(op["kind"] == DENSE for op in self.operations):
             raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
-        if max(self.n_parameters, self.n_activations) * dtype.itemsize > sys.maxsize // 4:
-            raise ValueError(f"the network's {self.n_parameters:,} parameters do not fit this machine's memory")
         self._find_readers()
         self._find_dead_units()
         last = self.operations[-1]
@@ -147,12 +145,20 @@ class Lowering:
     def _new_slice(self, size: int) -> Slice:
         offset = self.n_activations
         self.n_activations += self._padded(size)
+        self._check_size(self.n_activations, "activations")
         return Slice(offset, size)
 
     def _new_parameters(self, n: int) -> int:
         offset = self.n_parameters
         self.n_parameters += self._padded(n)
+        self._check_size(self.n_parameters, "parameters")
         return offset
+
+    def _check_size(self, n: int, what: str) -> None:
+        """Refuse at once what would overflow the core's sizes, which count bytes in 64 bits with room for batches."""
+        n_bytes = n * (ALIGN // self.lanes)
+        if n_bytes > sys.maxsize // 4096:
+            raise ValueError(f"the network's {what} do not fit this machine's memory: they take {n_bytes:,} bytes")
 
     def _lower(self, layer: Layer, source: Slice, target: Slice | None, accumulate: bool = False) -> Slice:
         """Emit the operations of a layer that reads `source`; return where its output lies.
