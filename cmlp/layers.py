@@ -10,8 +10,8 @@ from __future__ import annotations
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cmlp._base.checks import shown
-from cmlp._base.fields import MAX_DEPTH, Declared, checked, count, declared, flag, from_config, number
+from cmlp._base.checks import check_count, shown
+from cmlp._base.fields import Declared, checked, declared, flag, from_config, number
 from cmlp.activations import ALPHAS, activation_name, alpha_of
 from cmlp.initializers import check_init
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _LINE = 88  # characters: a longer composition is shown with a line for each part
+_MOST_UNITS = 2**48  # numbers side by side: no machine has memory for more, and products of such stay short
 
 
 class Layer(Declared):
@@ -56,6 +57,19 @@ def _init(init: str | ArrayLike, what: str) -> str | ArrayLike:
     return init
 
 
+def check_width(n: object, what: str) -> int:
+    """Return how many numbers lie side by side; an error if there are none, or more than any machine can hold.
+
+    >>> check_width(10**30, "n_inputs")
+    Traceback (most recent call last):
+    ValueError: n_inputs must be at most 2**48, not 1000000000000...0000000000000 (int)
+    """
+    width = check_count(n, what)
+    if width > _MOST_UNITS:
+        raise ValueError(f"{what} must be at most 2**48, not {shown(width)}")
+    return width
+
+
 @declared
 class Dense(Layer):
     """A fully connected layer, a = f(Wᵀ a_in + b).
@@ -81,12 +95,18 @@ class Dense(Layer):
 
     kind: ClassVar[str] = "dense"
 
-    n_outputs: int = count()
+    n_outputs: int = checked(check_width)
     activation: str = checked(_activation, default="identity")
     bias: bool = flag(default=True)
     init: str | ArrayLike = checked(_init, default="he_normal", compare=False)
     bias_init: str | ArrayLike = checked(_init, default="he_normal", compare=False)
     alpha: float | None = number(default=None, minimum=0)
+
+    @classmethod
+    def _check_config(cls, given: dict[str, Any]) -> None:
+        for name in ("init", "bias_init"):
+            if not isinstance(given.get(name, ""), str):
+                raise TypeError(f"{name} must be a name in a configuration, not {shown(given[name])}")
 
     def __repr__(self) -> str:
         """Show the width, and what differs from the defaults."""
@@ -188,8 +208,6 @@ class _Composite(Layer):
         for part in self.layers:
             if not isinstance(part, Layer):
                 raise TypeError(f"{self.kind}() takes layers such as cmlp.Dense(8, 'relu'), not {shown(part)}")
-        if _depth(self) > MAX_DEPTH:
-            raise ValueError(f"layers are nested more than {MAX_DEPTH} deep: write chains flat")
 
     def __repr__(self) -> str:
         """Show the call that makes it, on several lines if it is long."""
@@ -222,7 +240,7 @@ class Concatenate(_Composite):
 
     def output_size(self, n_inputs: int) -> int:
         """Return the sum of the branches' numbers of outputs."""
-        return sum(branch.output_size(n_inputs) for branch in self.layers)
+        return check_width(sum(branch.output_size(n_inputs) for branch in self.layers), "a concatenation's width")
 
 
 @declared
@@ -316,10 +334,6 @@ def dense_layers(layer: Layer) -> Iterator[Dense]:
     elif isinstance(layer, _Composite):
         for part in layer.layers:
             yield from dense_layers(part)
-
-
-def _depth(layer: Layer) -> int:
-    return 1 + max(map(_depth, layer.layers)) if isinstance(layer, _Composite) else 0
 
 
 def layer_to_config(layer: Layer) -> dict[str, Any]:

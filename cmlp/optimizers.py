@@ -566,11 +566,11 @@ class LBFGS(Optimizer):
     gtol : float, default 1e-5
         Stop when max |∂E/∂w| is at most this (scikit-learn's tol).
     ftol : float, default 2.2e-9
-        Stop when an iteration lowers E by no more than this, relative to max(|E|, 1).
+        Stop when an iteration lowers E by no more than this, relative to max(|E|, 1); < 1.
     max_fun : int, default 15000
         Stop after so many evaluations of E and its gradient.
     history_size : int, default 10
-        How many steps the approximation of the Hessian is made of.
+        How many steps the approximation of the Hessian is made of, at most 1000.
 
     Raises
     ------
@@ -592,9 +592,13 @@ class LBFGS(Optimizer):
 
     weight_decay: float = number(default=0.0, minimum=0, setting="weight_decay")
     gtol: float = number(default=1e-5, minimum=0)
-    ftol: float = number(default=2.220446049250313e-09, minimum=0)
+    ftol: float = number(default=2.220446049250313e-09, minimum=0, below=1)
     max_fun: int = count(default=15000)
     history_size: int = count(default=10)
+
+    def _check(self) -> None:
+        if self.history_size > 1000:  # SciPy takes memory for their products too, and could not count them
+            raise ValueError(f"history_size of LBFGS must be at most 1000, not {shown(self.history_size)}")
 
     @property
     def searches(self) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmlp._base.archive import Reader, reading
-from cmlp._engine.stored import check_header, check_memory, generator_from, parameters_of
+from cmlp._engine.stored import check_header, check_memory, check_slots, generator_from, parameters_of
 from cmlp.mlp import MLP  # noqa: F401  # a file may hold one
 from cmlp.network import Network, model_of
 from cmlp.optimizers import optimizer_from_config
@@ -80,6 +80,7 @@ def _read(reader: Reader, rng: np.random.Generator | None) -> Network:
     model = model_of(network)
     model.set_optimizer(optimizer)
     reader.fill(model.arrays())
+    check_slots(model.slots)
     model.take_counters(check_memory(header["memory"], optimizer.memory), header["n_steps"], header["n_epochs"])
     saved = generator_from(header["generator"])  # checked even where another one is given
     model.rng = rng or saved or model.rng

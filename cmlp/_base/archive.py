@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _PATHS = (str, bytes, os.PathLike)
 _HEADER = "network.json"
 _NPY_HEADER = 4096  # bytes that may precede the numbers of an .npy member; NumPy writes 128
+_NPY_MAGIC = b"\x93NUMPY\x01\x00"  # of version 1.0
+_MAX_DEPTH = 128  # of lists and dicts in each other in the header; layers need two for each
+_LONGEST_MESSAGE = 500
 
 
 class Expected(NamedTuple):
@@ -60,13 +64,9 @@ def write(target: Target, header: dict[str, Any], arrays: Mapping[str, NDArray[A
     OSError
         If the file cannot be written.
     """
-    import json  # only here, as zipfile: keeps `import cmlp` light
-    import zipfile
+    import zipfile  # only here, as json: keeps `import cmlp` light
 
-    try:
-        text = json.dumps(header, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"metadata must hold JSON values only: {error}") from error
+    text = _header_text(header)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     for name, array in contiguous.items():
         if first_nonfinite(array) >= 0:
@@ -89,8 +89,13 @@ def reading(source: Target) -> Iterator[Reader]:
             yield Reader(file)
         except MemoryError:
             raise
-        except Exception as error:  # zipfile, json and NumPy raise a dozen kinds of errors for damaged input
-            raise ValueError(f"cannot load {name}, it is no sound cmlp model: {error}") from error
+        except Exception as error:  # zipfile and json raise a dozen kinds of errors for damaged input
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the file
+                raise
+            problem = " ".join(str(error).split())
+            if len(problem) > _LONGEST_MESSAGE:
+                problem = f"{problem[:_LONGEST_MESSAGE]}..."
+            raise ValueError(f"cannot load {name}, it is no sound cmlp model: {problem}") from error
 
 
 class Reader:
@@ -103,7 +108,6 @@ class Reader:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        import json
         import zipfile
 
         size = file.seek(0, io.SEEK_END)
@@ -112,8 +116,7 @@ class Reader:
         self._members = _members(self._archive, size)
         if _HEADER not in self._members:
             raise ValueError(f"there is no {_HEADER} in it")
-        text = self._archive.read(self._members.pop(_HEADER)).decode()
-        self.header: Any = json.loads(text, parse_constant=_no_constant)
+        self.header: Any = _header_of(self._archive.read(self._members.pop(_HEADER)).decode())
 
     def require(self, expected: Mapping[str, Expected]) -> None:
         """Check that arrays are there, in about the sizes that they need."""
@@ -137,18 +140,19 @@ class Reader:
     def _read(self, info: zipfile.ZipInfo, expected: Expected) -> NDArray[Any]:
         """Read an array of known shape and dtype whose size has been checked; zipfile checks its CRC."""
         data = self._archive.read(info)
-        stream = io.BytesIO(data)
-        if np.lib.format.read_magic(stream) != (1, 0):
+        if not data.startswith(_NPY_MAGIC):
             raise ValueError(f"{info.filename} is no .npy file of version 1.0")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+        before = len(_NPY_MAGIC) + 2
+        start = before + int.from_bytes(data[len(_NPY_MAGIC) : before], "little")
+        # Nothing is parsed: numbers of one type and shape are described in one way, but for padding.
         wanted = expected.dtype.newbyteorder("<")
-        if shape != expected.shape or dtype != wanted or fortran_order:
-            raise ValueError(f"{info.filename} holds {dtype} of shape {shape}, expected {wanted} of {expected.shape}")
-        if len(data) - stream.tell() != expected.n_bytes:
-            raise ValueError(
-                f"{info.filename} has {len(data) - stream.tell()} bytes of numbers, not {expected.n_bytes}"
-            )
-        array = np.frombuffer(data, wanted, offset=stream.tell()).reshape(shape).astype(expected.dtype)
+        description = f"{{'descr': {wanted.str!r}, 'fortran_order': False, 'shape': {expected.shape}, }}"
+        given = data[before:start].rstrip(b" \n")
+        if given != description.encode():
+            raise ValueError(f"{info.filename} holds {given[:100].decode('latin-1')!r}, expected {description!r}")
+        if len(data) - start != expected.n_bytes:
+            raise ValueError(f"{info.filename} has {len(data) - start} bytes of numbers, not {expected.n_bytes}")
+        array = np.frombuffer(data, wanted, offset=start).reshape(expected.shape).astype(expected.dtype, copy=False)
         if first_nonfinite(array) >= 0:
             raise ValueError(f"{info.filename} holds a NaN or infinite number at flat index {first_nonfinite(array)}")
         return array
@@ -169,8 +173,52 @@ def _members(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipI
     return members
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{_HEADER} contains {name}")
+def _header_text(header: dict[str, Any]) -> str:
+    """Return a header as JSON; TypeError if it would not be read again."""
+    import json
+
+    try:
+        text = json.dumps(header, allow_nan=False)
+        _header_of(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must hold JSON values only: {error}") from error
+    return text
+
+
+def _header_of(text: str) -> Any:
+    """Return what a header says, if it says it once, in finite numbers and without great depth."""
+    import json
+
+    header = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique)
+    level, depth = [header], 0
+    while level := [part for value in level if isinstance(value, (dict, list)) for part in _parts(value)]:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"{_HEADER} is nested more than {_MAX_DEPTH} deep")
+    return header
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{_HEADER} contains {shown(text)}, no finite number")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict; of two values for one key the second would hide the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        once = set(found)
+        for key, _ in pairs:
+            if key not in once:
+                raise ValueError(f"{_HEADER} has two values for {shown(key)}")
+            once.discard(key)
+    return found
 
 
 @contextmanager
@@ -195,11 +243,14 @@ def _readable(source: Target, name: str) -> Iterator[BinaryIO]:
         seekable = getattr(source, "seekable", None)
         yield source if seekable is not None and seekable() else io.BytesIO(source.read())
         return
-    mode = os.stat(source).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait for a writer
-        raise ValueError(f"cannot load {name}: it is not a regular file")
-    with open(source, "rb") as file:
+    with open(source, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"cannot load {name}: it is not a regular file")
         yield file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
 
 
 @contextmanager

@@ -13,7 +13,7 @@ The class is a frozen dataclass. What a rule needs that holds between fields sta
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import cache, partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
@@ -116,6 +116,7 @@ class Declared:
     noun: ClassVar[str]  # what messages call a value of the family
     config_key: ClassVar[str] = "name"  # the class attribute with the name, and its key in configurations
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    _depth: ClassVar[int] = 0  # how many values lie in each other; of one that holds others an attribute of its own
 
     def __post_init__(self) -> None:
         """Check every field, and then what holds between them."""
@@ -125,6 +126,10 @@ class Declared:
             if value is not None or not may_be_none:
                 object.__setattr__(self, name, check(value, name))
         self._check()
+        if _nested(kind):
+            object.__setattr__(self, "_depth", 1 + max((part._depth for part in self._parts()), default=0))
+            if self._depth > MAX_DEPTH:
+                raise ValueError(f"{self.noun}s are nested more than {MAX_DEPTH} deep: write them flat")
 
     def __repr__(self) -> str:
         """Show the fields, but those that are only keywords where they are the default."""
@@ -136,6 +141,18 @@ class Declared:
 
     def _check(self) -> None:
         """Check what holds between fields, each of which is checked."""
+
+    @classmethod
+    def _check_config(cls, given: dict[str, Any]) -> None:
+        """Check what holds for values in configurations only."""
+
+    def _parts(self) -> Iterator[Declared]:
+        """Yield the declared values in the fields that may hold some."""
+        for name, _ in _nested(type(self)):
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Declared):
+                    yield part
 
     def _store(self, **values: object) -> None:
         """Set checked fields: the way past frozen=True, before anyone has seen the value."""
@@ -212,8 +229,9 @@ def from_config(family: type[Family], config: Any, depth: int = 0) -> Family:
         raise ValueError(f"malformed {noun} {shown(config)}: expected {wanted}")
     given = dict(config)
     try:
-        known = members(family)
+        known = _members_of_cmlp(family)
         kind = known[check_name(given.pop(key, None), known, noun)]
+        kind._check_config(given)
         for name, part in _nested(kind):
             if isinstance(given.get(name), dict):
                 given[name] = from_config(part, given[name], depth + 1)
@@ -225,13 +243,20 @@ def from_config(family: type[Family], config: Any, depth: int = 0) -> Family:
 
 
 @cache
+def _members_of_cmlp(family: type[Family]) -> dict[str, type[Family]]:
+    """Return `members`, which do not change once their module is imported; a file may ask for them a million times."""
+    return members(family)
+
+
+@cache
 def _checks(kind: Any) -> list[tuple[str, Check, bool]]:
     """Return a class's checked fields: name, check, and whether None is the default."""
     found = ((f, f.metadata.get("check")) for f in dataclasses.fields(kind))
     return [(f.name, check, f.default is None) for f, check in found if check is not None]
 
 
-def _nested(kind: type[Any]) -> list[tuple[str, type[Declared]]]:
+@cache
+def _nested(kind: Any) -> list[tuple[str, type[Declared]]]:
     """Return the fields that hold declared values, with the family of these."""
     return [(f.name, f.metadata["family"]) for f in dataclasses.fields(kind) if f.metadata.get("family")]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cmlp._base.checks import check_count, finite_array, numeric_array, shown
+from cmlp._base.checks import finite_array, numeric_array, shown
 from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, Postponed, aligned_zeros, is_plain
 from cmlp._engine.failures import in_state
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
@@ -21,7 +21,7 @@ from cmlp.averaging import EMA
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
 from cmlp.initializers import initial_biases, initial_weights
-from cmlp.layers import Layer, dense_layers, layer_from_config, layer_to_config
+from cmlp.layers import Layer, check_width, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import CLASSIFYING, LOSSES, Loss, loss_name
 from cmlp.optimizers import Optimizer, Rprop, SteppingOptimizer, as_optimizer, needed_slots
 from cmlp.schedules import rates_of
@@ -215,7 +215,7 @@ class Model:
         if not isinstance(layers, Layer):
             raise TypeError(f"layers must be a layer such as cmlp.chain(...), not {shown(layers)}")
         self.layers, self.loss, self.loss_name = layers, loss, loss_name(loss)
-        self.n_inputs = check_count(n_inputs, "n_inputs")
+        self.n_inputs = check_width(n_inputs, "n_inputs")
         self.n_outputs = layers.output_size(self.n_inputs)
         if self.loss_name == "cross_entropy" and self.n_outputs == 1:
             raise ValueError(

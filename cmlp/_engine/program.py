@@ -14,6 +14,7 @@ field of an operation (a record of `OPERATION`) means.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,8 +93,6 @@ class Lowering:
         self.output = self._lower(layers, Slice(-1, n_inputs), None)
         if not any(op["kind"] == DENSE for op in self.operations):
             raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
-        if max(self.n_parameters, self.n_activations) * dtype.itemsize > sys.maxsize // 4:
-            raise ValueError(f"the network's {self.n_parameters:,} parameters do not fit this machine's memory")
         self._check_places()
         self._find_readers()
         self._find_dead_units()
@@ -156,12 +155,20 @@ class Lowering:
     def _new_slice(self, size: int) -> Slice:
         offset = self.n_activations
         self.n_activations += self._padded(size)
+        self._check_size(self.n_activations, "activations")
         return Slice(offset, size)
 
     def _new_parameters(self, n: int) -> int:
         offset = self.n_parameters
         self.n_parameters += self._padded(n)
+        self._check_size(self.n_parameters, "parameters")
         return offset
+
+    def _check_size(self, n: int, what: str) -> None:
+        """Refuse at once what would overflow the core's sizes, which count bytes in 64 bits with room for batches."""
+        n_bytes = n * (ALIGN // self.lanes)
+        if n_bytes > sys.maxsize // 4096:
+            raise ValueError(f"the network's {what} do not fit this machine's memory: they take {n_bytes:,} bytes")
 
     def _lower(self, layer: Layer, source: Slice, target: Slice | None, accumulate: bool = False) -> Slice:
         """Emit the operations of a layer that reads `source`; return where its output lies.
@@ -261,16 +268,21 @@ class Lowering:
         Later readers of a slice run first on the way back. A slice read inside a concatenation is always a part
         of the slice that the whole concatenation's readers have written before.
         """
-        written = [self.output]
+        ends = {self.output.offset: self.output.offset + self.output.size}  # of the slices written, by their offsets
+        ordered = [-self.output.offset]  # these do not overlap; the way back goes to lower offsets, so to the end
         for op in reversed(self.operations):
-            if op["source"] < 0:
+            start, stop = op["source"], op["source"] + op["n_in"]
+            if start < 0:
                 continue
-            stop = op["source"] + op["n_in"]
-            overlapping = [s for s in written if s.offset < stop and op["source"] < s.offset + s.size]
-            covered = any(s.offset <= op["source"] and stop <= s.offset + s.size for s in overlapping)
-            assert covered or not overlapping, "a slice is read in part after it was read as a whole"
+            after = bisect_left(ordered, -start)
+            before = -ordered[after] if after < len(ordered) else start  # of the slices that begin at start or before
+            covered = before in ends and stop <= ends[before]
+            overlaps = ends.get(before, 0) > start or (after > 0 and -ordered[after - 1] < stop)
+            assert covered or not overlaps, "a slice is read in part after it was read as a whole"
             op["input_gradient"] = ACCUMULATE if covered else ASSIGN
-            written.append(Slice(op["source"], op["n_in"]))
+            if not covered:
+                ends[start] = stop
+                ordered.insert(after, -start)
 
     def _find_dead_units(self) -> None:
         """Let wide layers that read a relu skip its zeros: about half of a relu's units, forward and backward.

@@ -18,10 +18,14 @@ from cmlp._base.archive import Expected
 from cmlp._base.checks import check_count, check_number, shown
 from cmlp._core import KINDS
 from cmlp._engine.program import Lowering
-from cmlp.layers import layer_from_config
+from cmlp.layers import check_width, layer_from_config
 from cmlp.losses import loss_from_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from cmlp._engine.model import Model
 
 _FORMAT = "cmlp network"
@@ -38,9 +42,12 @@ def header_of(model: Model, network: dict[str, Any], metadata: Any) -> dict[str,
     ------
     TypeError
         If the learning rate is a function, or the metadata is no dict.
+    ValueError
+        If `parameters_of` would take the file for a hostile one.
     """
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict of JSON values, not {shown(metadata)}")
+    _check_scratch(model.program.n_activations * model.dtype.itemsize, sum(W.nbytes for W in model.weights))
     return {
         "format": _FORMAT,
         "version": _VERSION,
@@ -69,7 +76,7 @@ def check_header(header: Any) -> dict[str, Any]:
     if set(header) != _KEYS:
         raise ValueError(f"its header must have the keys {sorted(_KEYS)}, not {shown(sorted(header))}")
     for key in ("n_steps", "n_epochs"):
-        if check_count(header[key], key, minimum=0) >= 2**62:
+        if check_count(header[key], key, minimum=0) >= 2**53:  # 28 years at 10⁷ steps a second
             raise ValueError(f"{key} is out of range")
     if not isinstance(header["metadata"], dict):
         raise ValueError(f"metadata must be a dict, not {shown(header['metadata'])}")
@@ -80,7 +87,10 @@ def check_memory(memory: Any, expected: dict[str, float]) -> dict[str, float]:
     """Return the numbers that the optimiser keeps, if they are those that it needs."""
     if not isinstance(memory, dict) or set(memory) != set(expected):
         raise ValueError(f"memory must be a dict of {sorted(expected)}, not {shown(memory)}")
-    return {name: check_number(value, f"memory[{name!r}]") for name, value in memory.items()}
+    numbers = {name: check_number(value, f"memory[{name!r}]") for name, value in memory.items()}
+    if not 0 <= numbers.get("scale", 0) <= 1 or numbers.get("bad_epochs", 0) < 0:
+        raise ValueError(f"a Plateau has cut the rate by a scale in [0, 1] and counts epochs, not {shown(memory)}")
+    return numbers
 
 
 def parameters_of(config: Any) -> dict[str, Expected]:
@@ -88,18 +98,31 @@ def parameters_of(config: Any) -> dict[str, Expected]:
     if not isinstance(config, dict) or config.get("dtype") not in ("float32", "float64"):
         raise ValueError(f"malformed network {shown(config)}")
     dtype = np.dtype(config["dtype"])
-    n_inputs = check_count(config.get("n_inputs"), "n_inputs")
+    n_inputs = check_width(config.get("n_inputs"), "n_inputs")
     layers, loss = layer_from_config(config.get("layers")), loss_from_config(config.get("loss"))
     lowering = Lowering(layers, n_inputs, loss, dtype)
     dense = [op for op in lowering.operations if op["kind"] == KINDS["dense"]]
     arrays = {f"weights.{k}": Expected((int(op["n_in"]), int(op["n_out"])), dtype) for k, op in enumerate(dense)}
     with_biases = [(k, op) for k, op in enumerate(dense) if op["biases"] >= 0]
-    numbers = sum(expected.n_bytes for expected in arrays.values())
-    if lowering.n_activations * dtype.itemsize > _MOST_SCRATCH + 64 * numbers:
-        raise ValueError(
-            f"its layers need {lowering.n_activations:,} numbers of scratch for {numbers:,} bytes of weights"
-        )
+    _check_scratch(lowering.n_activations * dtype.itemsize, sum(expected.n_bytes for expected in arrays.values()))
     return arrays | {f"biases.{k}": Expected((int(op["n_out"]),), dtype) for k, op in with_biases}
+
+
+def _check_scratch(scratch: int, weights: int) -> None:
+    """Refuse a network whose activations of one sample need far more bytes than its weights justify."""
+    most = _MOST_SCRATCH + 64 * weights
+    if scratch > most:
+        raise ValueError(
+            f"its layers need {scratch:,} bytes for the activations of one sample, but with {weights:,} bytes of "
+            f"weights a model file may ask for {most:,} at most: a small file must not take much memory"
+        )
+
+
+def check_slots(slots: Mapping[str, NDArray[Any]]) -> None:
+    """Check that what an optimiser takes the root of, or steps by, is not negative."""
+    for name in ("squares", "largest_squares", "step_sizes"):
+        if name in slots and (slots[name] < 0).any():
+            raise ValueError(f"the optimiser's {name} must be >= 0, not {slots[name].min():g}")
 
 
 def _generator_state(rng: np.random.Generator) -> dict[str, Any] | None:
