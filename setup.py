@@ -7,17 +7,27 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+# The compiler reads these after the builder's own CFLAGS, and the last word wins: numbers are right whatever is said there.
+# Fast mathematics would take NaN and infinity for impossible and, linked, change how the whole process rounds.
+exact = ["-fno-fast-math", "-fno-unsafe-math-optimizations"]
 compile_args = [
     "-std=gnu17",
-    "-O3",
+    *exact,
     "-pthread",
     "-fopenmp-simd",  # `omp simd` loops only: no OpenMP run time
     "-fno-trapping-math",  # lets comparisons become selects
     "-fno-math-errno",
     "-ffp-contract=fast",  # a * b + c is one fused multiply-add where the machine has it
-    "-g0",  # a small shared object
     "-Wno-psabi",  # vectors wider than the baseline's never cross an object's border
 ]
+link_args = list(exact)
+asked = os.environ.get("CFLAGS", "").split()
+if not {"-O0", "-O1", "-Og", "-Os"} & set(asked):  # -O2 is what distributions say for everything
+    compile_args += ["-O3"]
+    link_args += ["-O3"]  # else -Ofast would link its start-up code
+if not any(flag.startswith("-g") for flag in asked):  # a small shared object
+    compile_args += ["-g0"]
+    link_args += ["-Wl,--strip-all"] if sys.platform == "linux" else []
 macros = [("CYTHON_CLINE_IN_TRACEBACK", "0"), ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if os.environ.get("CMLP_WERROR"):  # continuous integration: every warning is an error
     compile_args += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-cast-function-type"]
@@ -26,7 +36,6 @@ if os.environ.get("CMLP_WERROR"):  # continuous integration: every warning is an
     Options.warning_errors = True
 if os.environ.get("CMLP_EMULATE_AVX512"):  # tests: run the 64-byte kernels on a processor without AVX-512
     macros += [("CMLP_EMULATE_AVX512", "1")]
-link_args = ["-Wl,--strip-all"] if sys.platform == "linux" else []  # the symbols, for the same reason
 if os.environ.get("CMLP_SANITIZE"):  # tools/sanitize: the first wrong access or undefined operation ends the run
     link_args = ["-fsanitize=address,undefined"]
     compile_args += [*link_args, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,6 +15,15 @@ if os.getcwd() in sys.path:
 os.environ["PYTHONSAFEPATH"] = "1"
 
 from cmlp import _core
+
+# PyTorch has no wheels for some systems that cmlp has wheels for; there the files that compare with it are left out.
+HAS_TORCH = find_spec("torch") is not None
+collect_ignore_glob = [] if HAS_TORCH else ["*test_torch_*.py"]
+
+
+def pytest_report_header():
+    """Say which of the tests are not here."""
+    return [] if HAS_TORCH else ["PyTorch is not installed: the files test_torch_*.py are left out"]
 
 
 @pytest.fixture(params=_core.simd_levels())

@@ -11,6 +11,9 @@
 #if !defined(__GNUC__)
 #error "cmlp needs gcc or clang: its kernels are written with their vector extensions"
 #endif
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "cmlp needs NaN, infinity and -0: build it without -ffast-math and -ffinite-math-only"
+#endif
 
 #define CMLP_CAT_(a, b) a##_##b
 #define CMLP_CAT(a, b) CMLP_CAT_(a, b)

@@ -1,4 +1,4 @@
-"""What the optimisers compute: against cmlp.reference and PyTorch, on any number of threads, saved, and gone wrong."""
+"""What the optimisers compute: against cmlp.reference, on any number of threads, saved, and gone wrong."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from helpers.cases import FLOATS, activations_of, reference_train, relative_error, samples_for, use_layout
-from torch.nn import functional
+from helpers.cases import FLOATS, reference_train, relative_error, samples_for, use_layout
 
 import cmlp
 from cmlp import LBFGS, SGD, Adagrad, Adam, AdamW, GradientDescent, RMSprop, Rprop
@@ -136,109 +134,6 @@ def test_rprop_is_that_of_the_paper():
     assert went_back > 50  # there was something to tell + from -
     net.fit(X, y, epochs=40, optimizer=optimizer)
     assert relative_error((*net.weights, *net.biases), expected) < 1e-9
-
-
-# ---------------------------------------------------------------------------------------------------- against PyTorch
-
-
-TORCH = {
-    "sgd": (SGD(0.1), torch.optim.SGD, {"lr": 0.1}),
-    "momentum": (SGD(0.02, momentum=0.9), torch.optim.SGD, {"lr": 0.02, "momentum": 0.9}),
-    "nesterov": (
-        SGD(0.02, momentum=0.9, nesterov=True, weight_decay=0.01),
-        torch.optim.SGD,
-        {"lr": 0.02, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-    ),
-    "adam": (Adam(0.01), torch.optim.Adam, {"lr": 0.01}),
-    "adam_decay": (Adam(0.01, weight_decay=0.1), torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1}),
-    "amsgrad": (
-        Adam(0.01, beta2=0.9, amsgrad=True),
-        torch.optim.Adam,
-        {"lr": 0.01, "betas": (0.9, 0.9), "amsgrad": True},
-    ),
-    "adamw": (AdamW(0.01, weight_decay=0.1), torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
-    "adamw_amsgrad": (
-        AdamW(0.01, beta2=0.9, amsgrad=True),
-        torch.optim.AdamW,
-        {"lr": 0.01, "betas": (0.9, 0.9), "amsgrad": True, "weight_decay": 0.01},
-    ),
-    "rmsprop": (RMSprop(0.002), torch.optim.RMSprop, {"lr": 0.002}),
-    "rmsprop_momentum": (
-        RMSprop(0.001, beta=0.9, momentum=0.9, weight_decay=0.1),
-        torch.optim.RMSprop,
-        {"lr": 0.001, "alpha": 0.9, "momentum": 0.9, "weight_decay": 0.1},
-    ),
-    "rmsprop_centered": (RMSprop(0.002, centered=True), torch.optim.RMSprop, {"lr": 0.002, "centered": True}),
-    "rmsprop_all": (
-        RMSprop(0.001, momentum=0.5, centered=True),
-        torch.optim.RMSprop,
-        {"lr": 0.001, "momentum": 0.5, "centered": True},
-    ),
-    "adagrad": (Adagrad(0.05, weight_decay=0.01), torch.optim.Adagrad, {"lr": 0.05, "weight_decay": 0.01}),
-}
-
-
-class Twin:
-    """The problem's network in PyTorch."""
-
-    def __init__(self, net, kind, settings):
-        self.weights = [torch.tensor(W.copy(), requires_grad=True) for W in net.weights]
-        self.biases = [torch.tensor(b.copy(), requires_grad=True) for b in net.biases]
-        decay = {"weight_decay": settings.pop("weight_decay")} if "weight_decay" in settings else {}
-        no_decay = {"weight_decay": 0.0} if decay else {}
-        groups = [{"params": self.weights, **decay}, {"params": self.biases, **no_decay}]
-        self.optimizer = kind(groups, **settings)
-
-    def step(self, X, y):
-        """Take a step on a batch; return the loss before it."""
-        a = torch.from_numpy(X)
-        last = len(self.weights) - 1
-        for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            z = a @ W + b
-            a = torch.tanh(z) if k == 0 else torch.sigmoid(z) if k < last else z
-        self.optimizer.zero_grad()
-        loss = functional.mse_loss(a, torch.from_numpy(y), reduction="sum") / (2 * len(X))
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
-
-    def difference(self, net):
-        expected = [p.detach().numpy() for p in (*self.weights, *self.biases)]
-        return relative_error((*net.weights, *net.biases), expected)
-
-
-@pytest.mark.parametrize("rule", TORCH)
-def test_200_steps_follow_pytorch(rule):
-    optimizer, kind, settings = TORCH[rule]
-    net = cmlp.MLP([5, 19, 7, 3], activation=["tanh", "sigmoid", "identity"], dtype="float64", seed=1)
-    assert activations_of(net) == ["tanh", "sigmoid", "identity"]
-    X, y = samples_for("squared_error", np.random.default_rng(2), 80, 5, 3, "float64")
-    net.optimizer = optimizer
-    twin = Twin(net, kind, dict(settings))
-    for t in range(200):
-        rows = slice(t * 8 % 80, t * 8 % 80 + 8)
-        net.partial_fit(X[rows], y[rows], batch_size=8)
-        twin.step(X[rows], y[rows])
-        assert twin.difference(net) < 1e-9, t
-    assert net.n_steps == 200
-
-
-@pytest.mark.parametrize("first", [1e-4, 0.3])
-def test_rprop_follows_pytorch_until_the_loss_rises(first):
-    """PyTorch's is Rprop-, which never takes a step back."""
-    net = cmlp.MLP([5, 19, 7, 3], activation=["tanh", "sigmoid", "identity"], dtype="float64", seed=1)
-    X, y = samples_for("squared_error", np.random.default_rng(2), 80, 5, 3, "float64")
-    net.optimizer = Rprop(first)
-    twin = Twin(net, torch.optim.Rprop, {"lr": first})
-    losses = [np.inf]
-    for t in range(200):
-        net.fit(X, y, epochs=1)
-        losses.append(twin.step(X, y))
-        if losses[-1] > losses[-2]:
-            break
-        assert twin.difference(net) < 1e-9, t
-    assert (t == 199) == (first == 1e-4)
-    assert (twin.difference(net) > 0.01) == (first == 0.3)  # iRPROP+ went back
 
 
 # ------------------------------------------------------------------------------------ threads, padding, saving, errors

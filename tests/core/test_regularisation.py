@@ -1,4 +1,4 @@
-"""Dropout, L1, max-norm and averages of the weights, against the reference, PyTorch and NumPy."""
+"""Dropout, L1, max-norm and averages of the weights, against the reference and NumPy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from helpers.cases import FLOATS, flat, relative_error, samples_for
 
 import cmlp
@@ -243,34 +242,6 @@ def test_impossible_rates_are_errors(dropout, error, message):
 
 
 # ------------------------------------------------------------------------------------------- L1 and max-norm
-
-
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_l1_and_max_norm_equal_pytorch(kind):
-    l1, c, rate = 0.003, 1.1, 0.01
-    net = cmlp.MLP([6, 17, 3], activation="tanh", dtype="float64", seed=0)
-    X, y = samples_for("squared_error", np.random.default_rng(2), 200, 6, 3, "float64")
-    weights = [torch.tensor(W.copy(), requires_grad=True) for W in net.weights]
-    biases = [torch.tensor(b.copy(), requires_grad=True) for b in net.biases]
-    ours = SGD(rate, momentum=0.9, l1=l1, max_norm=c) if kind == "sgd" else Adam(rate, l1=l1, max_norm=c)
-    theirs = torch.optim.SGD if kind == "sgd" else torch.optim.Adam
-    optimizer = theirs(weights + biases, lr=rate, **({"momentum": 0.9} if kind == "sgd" else {}))
-    limited = 0
-    for start in range(0, 200, 5):
-        x, target = torch.tensor(X[start : start + 5]), torch.tensor(y[start : start + 5])
-        out = torch.tanh(x @ weights[0] + biases[0]) @ weights[1] + biases[1]
-        loss = 0.5 * ((out - target) ** 2).sum(-1).mean() + l1 * sum(W.abs().sum() for W in weights)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            for W in weights:
-                limited += int((W.norm(dim=0) > c).sum())
-                W.copy_(W * torch.clamp(c / W.norm(dim=0), max=1))
-    net.fit(X, y, epochs=1, batch_size=5, order="given", optimizer=ours)
-    assert limited > 20
-    got = [p.detach().numpy() for p in weights + biases]
-    assert relative_error(net.weights + net.biases, got) < 1e-10
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -205,29 +205,6 @@ def test_batches_equal_the_reference(simd_level, sizes, batch_size, optimizer):
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_adam_follows_pytorch(dtype):
-    import torch
-
-    X, y = samples([10, 32, 32, 1], 200, dtype)
-    network = cmlp.MLP([10, 32, 32, 1], activation="tanh", dtype=dtype, seed=0)
-    layers = [torch.nn.Linear(*W.shape, dtype=getattr(torch, dtype)) for W in network.weights]
-    for layer, W, b in zip(layers, network.weights, network.biases, strict=True):
-        layer.weight.data, layer.bias.data = torch.from_numpy(W.T.copy()), torch.from_numpy(b.copy())
-    model = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
-    adam = torch.optim.Adam(model.parameters(), lr=0.003)
-    for i in range(0, 200, 20):
-        adam.zero_grad()
-        error = model(torch.from_numpy(X[i : i + 20])) - torch.from_numpy(y[i : i + 20])
-        (0.5 * error.square().sum() / 20).backward()
-        adam.step()
-    network.fit(X, y, epochs=1, batch_size=20, order="given", optimizer=cmlp.Adam(0.003))
-    tolerance = 1e-9 if dtype == "float64" else 1e-4
-    for layer, W in zip(layers, network.weights, strict=True):
-        expected = layer.weight.detach().numpy().T
-        assert np.abs(W - expected).max() < tolerance * np.abs(expected).max()
-
-
 def test_adam_goes_on_where_it_was_after_copying_and_saving(tmp_path):
     X, y = samples([5, 8, 2], 40, "float64")
     network = cmlp.MLP([5, 8, 2], dtype="float64", seed=0, optimizer=cmlp.Adam(0.01))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import sparse
 
 from cmlp._base.checks import numeric_array
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
@@ -231,7 +232,6 @@ def test_bad_inputs(given, error, message, dtype):
 
 @pytest.mark.parametrize("kind", ["csr_matrix", "csc_array", "coo_matrix", "dia_array", "lil_matrix"])
 def test_sparse_matrices_of_scipy(kind):
-    sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=rf"X is a sparse {kind}, expected a dense array: X.toarray\(\)"):
         check_inputs(getattr(sparse, kind)(grid()), 3, F32)
 
