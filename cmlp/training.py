@@ -352,7 +352,7 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
         failure = run.failure(result)
         assert failure is not None
         run.restore_state()
-        model.put_back(standing)
+        model.put_back(standing._replace(generator=None))  # the masks were drawn
         raise _divergence(model, "learn_one", failure)
 
 
