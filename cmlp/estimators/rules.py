@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._base.fields import declared
-from cmlp._core import Allowed, Postponed, first_nonfinite
+from cmlp._core import Allowed, Postponed, first_nonfinite, see_interrupt
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Failure, Pass, Run
 from cmlp._engine.search import Objective, minimize_lbfgs
@@ -177,6 +177,7 @@ def fit_stochastic(
     try:
         with Postponed(), model.training():
             run_epochs(run, _Epochs(estimator, run, kept, held_out, rng, incremental=incremental), estimator.max_iter)
+            see_interrupt()
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     if estimator.early_stopping:
