@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp._core import Claim
+from cmlp._core import Allowed, Claim, Postponed
 from cmlp.data.arrays import warn_of_scale
 from cmlp.data.samples import Samples, as_rows
 from cmlp.estimators.parameters import Parametrized, as_in_cmlp
@@ -199,11 +199,31 @@ class Estimator(Parametrized):
         validation_data: Any = None,
         *,
         incremental: bool = False,
+        prepare: Callable[[], None] | None = None,
     ) -> Self:
+        """Check everything, and train; Ctrl-C waits but in the checks, so that what is fitted fits together."""
         self._check_solver_suits()
         hidden = self._hidden_sizes()
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y, weights = self._validate_input(X, y, sample_weight, incremental, first)
+        with Postponed():
+            with _AttributesKept(self), Allowed():
+                if prepare is not None:
+                    prepare()
+                X, y, weights = self._validate_input(X, y, sample_weight, incremental, first)
+            self._fit_checked(X, y, weights, hidden, validation_data, first=first, incremental=incremental)
+        return self
+
+    def _fit_checked(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64] | None,
+        hidden: list[int],
+        validation_data: Any,
+        *,
+        first: bool,
+        incremental: bool,
+    ) -> None:
         layer_sizes = [X.shape[1], *hidden, y.shape[1]]
         self.n_outputs_ = y.shape[1]
         rng = check_random_state(self.random_state)
@@ -230,7 +250,6 @@ class Estimator(Parametrized):
         self._begin_validation(held_out)
         training = (model, model.scaled(samples), kept, held_out, rng, incremental)
         model.claim.run(model, type(self)._train, self, training, {})
-        return self
 
     def _train(
         self,
@@ -369,6 +388,22 @@ class Estimator(Parametrized):
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         return self._synced().predict_one(x)
+
+
+class _AttributesKept:
+    """A context whose errors find the attributes of an estimator as they were."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._attributes, self._before = vars(estimator), dict(vars(estimator))
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Put them back if there was an error."""
+        if kind is not None:
+            self._attributes.clear()
+            self._attributes.update(self._before)
 
 
 def _one_dimensional(y: NDArray[Any]) -> NDArray[Any]:

@@ -219,10 +219,13 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         >>> model.n_iter_
         1
         """
-        if _check_partial_fit_first_call(self, classes):
-            labels = y if type_of_target(y).startswith("multilabel") else classes
-            self._label_binarizer = LabelBinarizer().fit(labels)
-        return self._fit(X, y, sample_weight, incremental=True)
+
+        def take_classes() -> None:
+            if _check_partial_fit_first_call(self, classes):
+                labels = y if type_of_target(y).startswith("multilabel") else classes
+                self._label_binarizer = LabelBinarizer().fit(labels)
+
+        return self._fit(X, y, sample_weight, incremental=True, prepare=take_classes)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of every row.

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._base.fields import declared
-from cmlp._core import Allowed, Postponed, first_nonfinite
+from cmlp._core import Allowed, Postponed, first_nonfinite, see_interrupt
 from cmlp._engine.failures import Failure
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Pass, Run
@@ -179,6 +179,7 @@ def fit_stochastic(
     try:
         with Postponed(), model.training():
             run_epochs(run, rules, estimator.max_iter)
+            see_interrupt()
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     if estimator.early_stopping:
