@@ -1,4 +1,7 @@
-"""One network in several threads, threads and processes that are forked, signals, interpreters, small stacks."""
+"""One network in several threads, threads and processes that are forked, signals, interpreters, small stacks.
+
+CMLP_ROUNDS=50 python -m pytest tests/test_concurrency.py  does what threads do at random so many times as often.
+"""
 
 import copy
 import io
@@ -16,6 +19,7 @@ from helpers.threads import in_another_thread, in_threads, run_program
 
 X = np.random.default_rng(0).normal(size=(150, 5)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(150, 2)).astype("float32")
+ROUNDS = int(os.environ.get("CMLP_ROUNDS", "1"))
 TAKEN = "another thread is training or changing this network"
 
 
@@ -64,7 +68,7 @@ def test_one_network_predicts_in_eight_threads_the_same_bits_as_in_one(what, opt
     before = state(net)
 
     def work(thread):
-        for i in range(thread, thread + 24):
+        for i in range(thread, thread + 24 * ROUNDS):
             np.testing.assert_array_equal(READS[what](net, slices[i % 8]), expected[i % 8])
 
     in_threads([lambda thread=thread: work(thread) for thread in range(8)])
@@ -84,7 +88,8 @@ def test_networks_of_their_own_train_in_eight_threads_the_same_bits_as_alone():
                 net.learn_one(x, y)
         return state(net)
 
-    assert in_threads([lambda i=i: train(i) for i in range(8)]) == [train(i) for i in range(8)]
+    for _ in range(ROUNDS):
+        assert in_threads([lambda i=i: train(i) for i in range(8)]) == [train(i) for i in range(8)]
 
 
 @pytest.mark.parametrize("what", CHANGES | COPIES)
@@ -214,7 +219,7 @@ def test_threads_that_all_do_everything_get_an_answer_or_the_error():
     ]
 
     def work(thread):
-        for i in range(60):
+        for i in range(60 * ROUNDS):
             try:
                 found = calls[(thread + i) % len(calls)]()
                 counts["done"] += 1
@@ -301,7 +306,7 @@ def go_on():
 worker = threading.Thread(target=go_on)
 worker.start()
 began.wait()
-codes = [forked(busy) for _ in range(5)]
+codes = [forked(busy) for _ in range({children})]
 stop.set()
 worker.join()
 codes.append(forked(busy))
@@ -313,7 +318,8 @@ print(codes + inside)
 
 
 def test_a_child_that_is_forked_predicts_and_trains_whatever_its_parent_was_doing():
-    assert run_program(FORKS).split("\n")[0] == str([0] * 7)
+    children = 5 * ROUNDS
+    assert run_program(FORKS.replace("{children}", str(children))) == f"{[0] * (children + 2)}\n"
 
 
 def test_a_child_whose_parent_was_drawing_numbers_has_a_generator_of_its_own():
