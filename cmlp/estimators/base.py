@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import pairwise
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context, is_classifier
@@ -15,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from cmlp.data.samples import Samples, as_rows
 from cmlp.estimators.parameters import Parametrized, as_in_cmlp
-from cmlp.estimators.rules import HeldOut, fit_lbfgs, fit_stochastic, optimizer_of
+from cmlp.estimators.rules import HeldOut, NotFiniteError, fit_lbfgs, fit_stochastic, optimizer_of
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.mlp import MLP
 from cmlp.network import model_of
@@ -27,8 +28,53 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
     from cmlp._engine.scaling import Scaling
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _FLOATS = (np.float64, np.float32)
 _MADE_FROM = attrgetter("activation", "out_activation_", "loss", "dropout", "standardize", "missing")  # a network
+
+
+class _Standing:
+    """What a call of fit can change, so that one that is refused has changed nothing."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._estimator, self._attributes = estimator, dict(vars(estimator))
+        self._rng = check_random_state(estimator.random_state)
+        self._draws = self._rng.get_state(legacy=False)
+        network = self._attributes.get("_network")
+        self._model = None if network is None else model_of(network)
+        if self._model is not None:
+            self._parameters = self._model.parameters.copy()
+            self._generator, self._standing = self._model.rng, self._model.standing(draws=False)
+
+    def put_back(self) -> None:
+        """Be what it was."""
+        vars(self._estimator).clear()
+        vars(self._estimator).update(self._attributes)
+        self._rng.set_state(self._draws)
+        if self._model is not None:
+            self._model.parameters[...], self._model.rng = self._parameters, self._generator
+            self._model.put_back(self._standing)
+
+
+def unchanged_if_refused(fit: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Let an estimator be what it was if `fit` fails before the first epoch is over, but where numbers overflow."""
+
+    @wraps(fit)
+    def careful(self: Any, /, *args: P.args, **options: P.kwargs) -> R:
+        standing = _Standing(self)
+        self.n_iter_ = 0
+        try:
+            return fit(self, *args, **options)
+        except NotFiniteError:
+            raise
+        except BaseException:
+            if self.n_iter_ == 0:
+                standing.put_back()
+            raise
+
+    return careful
 
 
 class Estimator(Parametrized):
@@ -184,6 +230,7 @@ class Estimator(Parametrized):
 
     # ------------------------------------------------------------------------------------------------- training
 
+    @unchanged_if_refused
     def _fit(
         self,
         X: Any,

@@ -219,10 +219,17 @@ class MLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         >>> model.n_iter_
         1
         """
-        if _check_partial_fit_first_call(self, classes):
+        if not _check_partial_fit_first_call(self, classes):
+            return self._fit(X, y, sample_weight, incremental=True)
+        try:
             labels = y if type_of_target(y).startswith("multilabel") else classes
             self._label_binarizer = LabelBinarizer().fit(labels)
-        return self._fit(X, y, sample_weight, incremental=True)
+            return self._fit(X, y, sample_weight, incremental=True)
+        except BaseException:
+            if not hasattr(self, "coefs_"):  # refused: the next call is the first
+                del self.classes_
+                self.__dict__.pop("_label_binarizer", None)
+            raise
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of every row.

@@ -39,6 +39,10 @@ NOT_FINITE = (
 )
 
 
+class NotFiniteError(ValueError):
+    """Training has left the finite numbers."""
+
+
 @declared
 class AdamHat(Adam):
     """Adam with ε added to √v, as scikit-learn has it, and not to √v̂ (Kingma and Ba, end of section 2).
@@ -182,7 +186,7 @@ def fit_stochastic(
     if estimator.early_stopping:
         model.parameters[...] = estimator._best_parameters
     if first_nonfinite(model.parameters) >= 0:
-        raise ValueError(NOT_FINITE)
+        raise NotFiniteError(NOT_FINITE)
 
 
 def _batch_size(estimator: Any, n_samples: int) -> int:
@@ -233,7 +237,7 @@ class _Epochs:
         row = "" if failure.sample is None else f" at row {failure.sample} of X"
         self.problem = f"{where} is not finite{row}"
         if not self.estimator.early_stopping:
-            raise ValueError(f"{NOT_FINITE} In epoch {len(self.estimator.loss_curve_) + 1}, {self.problem}.")
+            raise NotFiniteError(f"{NOT_FINITE} In epoch {len(self.estimator.loss_curve_) + 1}, {self.problem}.")
 
     def end_epoch(self, result: Pass) -> bool:
         """Record an epoch in the fitted attributes; return whether training has converged or has to stop."""
@@ -365,7 +369,7 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
     model.parameters[objective.real] = found.x
     estimator.n_iter_, estimator.loss_ = min(found.nit, estimator.max_iter), float(found.fun)
     if not np.isfinite(found.x).all():
-        raise ValueError(NOT_FINITE)
+        raise NotFiniteError(NOT_FINITE)
     if found.status != 0:
         advice = "Increase the number of iterations (max_iter) or scale the data."
         message = f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
