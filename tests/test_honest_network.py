@@ -404,3 +404,309 @@ def test_nothing_but_an_optimiser_replaces_one():
         net.sizes = [3, 1]
     with pytest.raises(TypeError, match=r"net.biases\[0\]\[...\] = values"):
         net.biases[0] = 1
+
+
+# -------------------------------------------------------------------------------- users' code in the middle of a call
+
+
+class Entering:
+    """What runs code of the user's while it becomes an array."""
+
+    def __init__(self, array, code):
+        self.array, self.code = array, code
+
+    def __array__(self, dtype=None, copy=None):
+        self.code()
+        return self.array
+
+
+OPTIMIZERS = {
+    "plain": cmlp.SGD(0.1),
+    "adam": cmlp.Adam(),
+    "averages": cmlp.SGD(0.1, momentum=0.5, averaging=cmlp.EMA(0.5)),
+    "averages of epochs": cmlp.SGD(averaging=cmlp.SWA()),
+    "rprop": cmlp.Rprop(),
+    "lbfgs": cmlp.LBFGS(),
+}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "learn_one"])
+@pytest.mark.parametrize("entered", ["x", "y"])
+@pytest.mark.parametrize("after", OPTIMIZERS)
+@pytest.mark.parametrize("before", OPTIMIZERS)
+def test_an_optimiser_that_is_set_while_data_become_arrays_is_the_one_that_learns(before, after, entered, method):
+    net, twin = network(optimizer=OPTIMIZERS[before]), network(optimizer=OPTIMIZERS[after])
+    x, y = (X, Y) if method != "learn_one" else (X[0], Y[0])
+
+    def take():
+        net.optimizer = OPTIMIZERS[after]
+
+    def nothing():
+        pass
+
+    def given(code):
+        return (Entering(x, code), y) if entered == "x" else (x, Entering(y, code))
+
+    outcomes = []
+    for each, arguments in ((net, given(take)), (twin, given(nothing))):
+        try:
+            getattr(each, method)(*arguments)
+        except ValueError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append("learnt")
+    suits_before = before in ("plain", "adam", "averages")
+    if method != "learn_one" or suits_before:  # which looks at the optimiser first
+        assert outcomes[0] == outcomes[1]
+        assert state_of(net) == state_of(twin)
+    net.fit(X, Y, epochs=1)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "learn_one", "predict", "evaluate", "gradients", "forward"])
+@pytest.mark.parametrize("inside", ["fit", "partial_fit", "learn_one", "weights", "rate", "init", "state"])
+def test_calls_inside_of_calls(method, inside):
+    """Data that use the network while they become arrays: first the inner call, then the outer one."""
+    nets = [network(optimizer=cmlp.Adam(), dropout=0.2, standardize=True) for _ in "ab"]
+    x, y = (X, Y) if method != "learn_one" else (X[0], Y[0])
+
+    def use(net):
+        if inside == "weights":
+            net.weights = [np.ones(W.shape) for W in net.weights]
+        elif inside == "rate":
+            net.learning_rate = 0.1
+        elif inside == "init":
+            net.__init__([3, 2, 1], seed=5)
+        elif inside == "state":
+            net.__setstate__(copy.deepcopy(net).__getstate__())
+        else:
+            getattr(net, inside)(*((X, Y) if inside != "learn_one" else (X[1], Y[1])))
+
+    arguments = lambda x: (x,) if method in ("predict", "forward") else (x, y)
+    getattr(nets[0], method)(*arguments(Entering(x, lambda: use(nets[0]))))
+    use(nets[1])
+    if method in ("gradients", "forward"):  # they look at the number of axes first
+        use(nets[1])
+    getattr(nets[1], method)(*arguments(x))
+    if inside not in ("init", "state"):  # the outer call goes on with the network as it was
+        assert state_of(nets[0]) == state_of(nets[1])
+    nets[0].fit(X, Y, epochs=1)
+
+
+def test_fit_inside_of_fit_trains_on_and_leaves_the_optimiser_in_place():
+    net, told = network(optimizer=cmlp.Adam()), []
+
+    def callback(net, history):
+        told.append(net.n_steps)
+        net.fit(X, Y, epochs=1)
+        with pytest.raises(RuntimeError, match="in the middle of fit"):
+            net.fit(X, Y, optimizer="sgd")
+        net.partial_fit(X[:5], Y[:5])
+        net.learn_one(X[0], Y[0])
+        assert net.optimizer == cmlp.Adam()
+
+    history = net.fit(X, Y, epochs=3, callbacks=[callback])
+    assert len(history) == 3
+    assert told == [40, 126, 212]
+    assert (net.n_steps, net.n_epochs) == (258, 6)
+
+
+def test_labels_that_change_in_the_middle_are_not_read():
+    """They are indices in the compiled core: beyond the outputs there is other memory."""
+    y = np.arange(40) % 2
+    nets = [cmlp.MLP([3, 4, 2], loss="cross_entropy", seed=0) for _ in "ab"]
+    nets[1].fit(X, y, epochs=3)
+    nets[0].fit(X, y, epochs=3, callbacks=[lambda net, history: y.fill(1 << 60)])
+    assert state_of(nets[0]) == state_of(nets[1])
+    y = np.arange(40) % 2
+    expected = nets[1].evaluate(X, y)
+    assert nets[0].evaluate(X, y, sample_weight=Entering(np.ones(40), lambda: y.fill(1 << 60))) == expected
+
+
+# --------------------------------------------------------------------------------------- classes and values of users
+
+
+class AdamBySGD(cmlp.SGD):
+    rule = "adam"
+
+
+class NoSuchRule(cmlp.SGD):
+    @property
+    def settings(self):
+        return {**super().settings, "rule": 77}
+
+
+class AverageOfNothing(cmlp.SGD):
+    @property
+    def settings(self):
+        return {**super().settings, "average_decay": 0.5}
+
+
+class SlotsMissing(cmlp.Adam):
+    slots = {"velocity": ""}
+
+
+class NamesThatChange(cmlp.Adam):
+    @property
+    def state_names(self):
+        asked = vars(self).setdefault("asked", [])
+        asked.append(None)
+        return () if len(asked) == 1 else ("velocity", "squares")
+
+
+def changed_inside(optimizer, **fields):
+    for name, value in fields.items():
+        object.__setattr__(optimizer, name, value)
+    return optimizer
+
+
+@pytest.mark.parametrize("kind", [AdamBySGD, NoSuchRule, AverageOfNothing, SlotsMissing, NamesThatChange])
+def test_optimisers_that_do_not_do_what_they_say(kind):
+    net = network()
+    before = state_of(net)
+    with pytest.raises(ValueError, match=r"slots are not those of its rule|unknown rule 77"):
+        net.fit(X, Y, optimizer=kind(0.1))
+    assert state_of(net) == before
+    for method, arguments in (("partial_fit", (X, Y)), ("learn_one", (X[0], Y[0]))):
+        net = network(optimizer=kind(0.1))
+        before = state_of(net)
+        with pytest.raises(ValueError, match=r"slots are not those of its rule|unknown rule 77"):
+            getattr(net, method)(*arguments)
+        assert state_of(net) == before
+
+
+@pytest.mark.parametrize("fields", [{"momentum": 0.9}, {"averaging": cmlp.EMA(0.9)}, {"averaging": cmlp.SWA()}])
+def test_frozen_optimisers_that_were_changed_by_force(fields):
+    net = network(optimizer=cmlp.SGD(0.1))
+    net.fit(X, Y)
+    changed_inside(net.optimizer, **fields)
+    before = state_of(net)
+    with pytest.raises(ValueError, match=r"not what it was when the network took it.*set net\.optimizer"):
+        net.fit(X, Y, batch_size=4)
+    assert state_of(net) == before
+    net.optimizer = net.optimizer
+    net.fit(X, Y, batch_size=4)
+
+
+class OtherWidth(cmlp.Dense):
+    told = 1
+
+    def output_size(self, n_inputs):
+        return self.told
+
+
+def test_layers_of_another_width_than_they_say():
+    with pytest.raises(ValueError, match="output_size is not how many outputs it has"):
+        cmlp.Network(cmlp.chain(cmlp.concatenate(OtherWidth(5000), cmlp.Dense(2)), cmlp.Dense(1)), 3)
+    net = cmlp.Network(cmlp.chain(cmlp.Dense(3), OtherWidth(50)), 3)
+    assert (net.n_outputs, net.predict(X).shape) == (50, (40, 50))
+
+
+def test_classes_beyond_the_outputs_that_a_layer_tells_of():
+    class Wide(OtherWidth):
+        told = 5000
+
+    net = cmlp.Network(Wide(3), 3, loss="cross_entropy")
+    with pytest.raises(ValueError, match=r"class indices 0 \.\.\. 2"):
+        net.fit(X, np.full(40, 4000))
+
+
+def test_a_loss_whose_name_changes():
+    class Changing(cmlp.losses.Huber):
+        names = iter(["cross_entropy"])
+
+        @property
+        def name(self):
+            return next(self.names, "huber")
+
+    net = cmlp.MLP([3, 4, 2], output_activation="identity", loss=Changing())
+    with pytest.raises(ValueError, match=r"y has shape \(40,\), expected \(40, 2\)"):
+        net.fit(X, np.zeros(40, int))
+
+
+def test_other_doors_to_attributes():
+    net = network()
+    for name in ("loss", "n_outputs", "n_inputs", "dtype"):
+        with pytest.raises(AttributeError, match="no setter"):
+            object.__setattr__(net, name, "poisson")
+    vars(net).update(loss="poisson", n_outputs=1000, n_inputs=1, dtype="float64")
+    twin = network()
+    for each in (net, twin):
+        each.fit(X, Y)
+        each.learn_one(X[0], Y[0])
+        each.evaluate(X, Y)
+    assert (net.loss, net.n_outputs, net.predict(X).shape) == ("squared_error", 1, (40, 1))
+    assert state_of(net) == state_of(twin)
+
+    class Lying(cmlp.MLP):
+        loss, n_outputs, n_inputs, dtype = "cross_entropy", 1000, 1, np.dtype("float64")
+
+    net = Lying([3, 4, 1], activation="tanh", seed=0)
+    net.fit(X, Y)
+    net.learn_one(X[0], Y[0])
+    net.evaluate(X, Y)
+    assert net.predict(X).shape == (40, 1)
+
+
+# ----------------------------------------------------------------------------------------------- refused in the middle
+
+
+class Rates(cmlp.schedules.Schedule):
+    def __init__(self, give):
+        self.give = give
+
+    def rates(self, first_step, n_steps, epoch):
+        return self.give(n_steps)
+
+
+BAD_RATES = {
+    "too few": lambda n: np.full(n + 2, 0.1)[:2] if n > 2 else np.zeros(0),
+    "too many": lambda n: np.full(n + 1, 0.1),
+    "none": lambda n: None,
+    "a list": lambda n: [0.1] * n,
+    "float32": lambda n: np.full(n, 0.1, "float32"),
+    "a matrix": lambda n: np.full((n, 1), 0.1),
+    "NaN": lambda n: np.full(n, np.nan),
+    "infinite": lambda n: np.full(n, np.inf),
+    "negative": lambda n: np.full(n, -0.1),
+    "an error": lambda n: 1 / 0,
+}
+
+
+@pytest.mark.parametrize("how", BAD_RATES)
+@pytest.mark.parametrize("method", ["fit", "fit in batches", "partial_fit", "learn_one"])
+@pytest.mark.parametrize("averaging", [None, cmlp.EMA(0.9)])
+def test_rates_of_a_schedule_of_ones_own(how, method, averaging):
+    net = network(dropout=0.3, standardize=True, optimizer=cmlp.SGD(Rates(BAD_RATES[how]), averaging=averaging))
+    before = state_of(net)
+    options = {"batch_size": 4} if method == "fit in batches" else {}
+    x, y = (X, Y) if method != "learn_one" else (X[0], Y[0])
+    with pytest.raises((TypeError, ValueError, ZeroDivisionError)) as caught:
+        getattr(net, method.split()[0])(x, y, **options)
+    assert how == "an error" or "rates" in str(caught.value)
+    assert state_of(net) == before
+
+
+def test_what_fails_after_an_epoch_keeps_it():
+    net, twin = (network(optimizer=cmlp.SGD(lambda t: 0.1 if t < 80 else -1.0)) for _ in "ab")
+    with pytest.raises(ValueError, match="learning rate at step 80"):
+        net.fit(X, Y, epochs=5)
+    twin.fit(X, Y, epochs=2)
+    assert (net.n_steps, net.n_epochs) == (80, 2)
+    np.testing.assert_array_equal(net.weights[0], twin.weights[0])
+
+
+def test_a_network_that_is_not_made_has_drawn_nothing():
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    for init in (["he_normal", np.full((4, 1), np.nan)], ["he_normal", np.zeros((1, 4))], ["he_normal", "he"]):
+        with pytest.raises(ValueError, match=r"init|shape"):
+            cmlp.MLP([3, 4, 1], init=init, seed=rng)
+        assert rng.bit_generator.state == before
+    with pytest.raises(ValueError, match="bias_init"):
+        cmlp.MLP([3, 4, 1], bias_init=np.full((2, 4), np.nan), seed=rng)
+    assert rng.bit_generator.state == before
+
+
+def test_deleting_says_what_cannot_be():
+    with pytest.raises(AttributeError, match="a network has no lr to be deleted"):
+        del network().lr

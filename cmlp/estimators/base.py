@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import pairwise
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context, is_classifier
@@ -17,7 +18,7 @@ from cmlp._core import Allowed, Claim, Postponed
 from cmlp.data.arrays import warn_of_scale
 from cmlp.data.samples import Samples, as_rows
 from cmlp.estimators.parameters import Parametrized, as_in_cmlp
-from cmlp.estimators.rules import HeldOut, fit_lbfgs, fit_stochastic, optimizer_of
+from cmlp.estimators.rules import HeldOut, NotFiniteError, fit_lbfgs, fit_stochastic, optimizer_of
 from cmlp.initializers import initial_biases, initial_weights
 from cmlp.mlp import MLP
 from cmlp.network import model_of
@@ -29,8 +30,57 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
     from cmlp._engine.scaling import Scaling
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _FLOATS = (np.float64, np.float32)
 _MADE_FROM = attrgetter("activation", "out_activation_", "loss", "dropout", "standardize", "missing")  # a network
+
+
+class _Standing:
+    """What a call of fit can change, so that one that is refused has changed nothing."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._estimator, self._attributes = estimator, dict(vars(estimator))
+        self._rng = check_random_state(estimator.random_state)
+        self._draws = self._rng.get_state(legacy=False)
+        network = self._attributes.get("_network")
+        self._model = None if network is None else model_of(network)
+        if self._model is not None:
+            self._parameters = self._model.parameters.copy()
+            self._generator, self._standing = self._model.rng, self._model.standing(draws=False)
+
+    def put_back(self) -> None:
+        """Be what it was."""
+        vars(self._estimator).clear()
+        vars(self._estimator).update(self._attributes)
+        self._rng.set_state(self._draws)
+        if self._model is not None:
+            self._model.parameters[...], self._model.rng = self._parameters, self._generator
+            self._model.put_back(self._standing)
+
+
+def unchanged_if_refused(fit: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Let an estimator be what it was if `fit` fails before the first epoch is over, but where numbers overflow.
+
+    Ctrl-C waits, so that what is fitted fits together.
+    """
+
+    @wraps(fit)
+    def careful(self: Any, /, *args: P.args, **options: P.kwargs) -> R:
+        with Postponed():
+            standing = _Standing(self)
+            self.n_iter_ = 0
+            try:
+                return fit(self, *args, **options)
+            except NotFiniteError:
+                raise
+            except BaseException:
+                if self.n_iter_ == 0:
+                    standing.put_back()
+                raise
+
+    return careful
 
 
 class Estimator(Parametrized):
@@ -191,6 +241,7 @@ class Estimator(Parametrized):
         claim: Claim = self.__dict__.setdefault("_claim", Claim())
         return claim.run(None, type(self)._fit_alone, self, args, options)
 
+    @unchanged_if_refused
     def _fit_alone(
         self,
         X: Any,
@@ -201,16 +252,15 @@ class Estimator(Parametrized):
         incremental: bool = False,
         prepare: Callable[[], None] | None = None,
     ) -> Self:
-        """Check everything, and train; Ctrl-C waits but in the checks, so that what is fitted fits together."""
+        """Check everything, in which Ctrl-C need not wait, and train."""
         self._check_solver_suits()
         hidden = self._hidden_sizes()
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        with Postponed():
-            with _AttributesKept(self), Allowed():
-                if prepare is not None:
-                    prepare()
-                X, y, weights = self._validate_input(X, y, sample_weight, incremental, first)
-            self._fit_checked(X, y, weights, hidden, validation_data, first=first, incremental=incremental)
+        with Allowed():
+            if prepare is not None:
+                prepare()
+            X, y, weights = self._validate_input(X, y, sample_weight, incremental, first)
+        self._fit_checked(X, y, weights, hidden, validation_data, first=first, incremental=incremental)
         return self
 
     def _fit_checked(
@@ -388,22 +438,6 @@ class Estimator(Parametrized):
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         return self._synced().predict_one(x)
-
-
-class _AttributesKept:
-    """A context whose errors find the attributes of an estimator as they were."""
-
-    def __init__(self, estimator: Any) -> None:
-        self._attributes, self._before = vars(estimator), dict(vars(estimator))
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        """Put them back if there was an error."""
-        if kind is not None:
-            self._attributes.clear()
-            self._attributes.update(self._before)
 
 
 def _one_dimensional(y: NDArray[Any]) -> NDArray[Any]:

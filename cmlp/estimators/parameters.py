@@ -245,7 +245,10 @@ class Parametrized(BaseEstimator):  # type: ignore[misc]
         return "standardize=True" if self.standardize else "missing='mean'" if self.missing == "mean" else ""
 
     def _check_solver_suits(self) -> None:
-        """Raise an error for what goes with stochastic solvers only, or stands in the optimiser."""
+        """Raise an error for what goes with stochastic solvers only, or stands in the optimiser, or is no callback."""
+        for callback in self.callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks must be functions of the estimator, got {callback!r}.")
         if not self._stochastic:
             given = [name for name in ("l1", "max_norm", "clip_value", "clip_norm", "dropout") if getattr(self, name)]
             if given:
@@ -256,7 +259,7 @@ class Parametrized(BaseEstimator):  # type: ignore[misc]
             raise ValueError("with an optimizer, l1 and max_norm are its own: cmlp.Adam(l1=..., max_norm=...).")
 
     def _check_solver(self) -> bool:
-        if not self._stochastic:
+        if self.optimizer is None and self.solver not in ("adam", "sgd"):
             raise AttributeError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
         return True
 

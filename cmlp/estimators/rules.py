@@ -40,6 +40,10 @@ NOT_FINITE = (
 )
 
 
+class NotFiniteError(ValueError):
+    """Training has left the finite numbers."""
+
+
 @declared
 class AdamHat(Adam):
     """Adam with ε added to √v, as scikit-learn has it, and not to √v̂ (Kingma and Ba, end of section 2).
@@ -187,7 +191,7 @@ def fit_stochastic(
     if rules.problem:
         model.set_optimizer(model.optimizer)  # what it keeps is worth nothing after a divergence
     if first_nonfinite(model.parameters) >= 0:
-        raise ValueError(NOT_FINITE)
+        raise NotFiniteError(NOT_FINITE)
 
 
 def _batch_size(estimator: Any, n_samples: int) -> int:
@@ -236,7 +240,7 @@ class _Epochs:
         """Raise an error, but where the best parameters are kept, and come back."""
         self.problem = failure.reason
         if not self.estimator.early_stopping:
-            raise ValueError(f"{NOT_FINITE} In epoch {len(self.estimator.loss_curve_) + 1}, {self.problem}.")
+            raise NotFiniteError(f"{NOT_FINITE} In epoch {len(self.estimator.loss_curve_) + 1}, {self.problem}.")
 
     def end_epoch(self, result: Pass) -> bool:
         """Record an epoch in the fitted attributes; return whether training has converged or has to stop."""
@@ -370,7 +374,7 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
         return
     estimator.n_iter_, estimator.loss_ = min(found.nit, estimator.max_iter), float(found.fun)
     if not np.isfinite(found.x).all():
-        raise ValueError(NOT_FINITE)
+        raise NotFiniteError(NOT_FINITE)
     if found.status != 0:
         advice = "Increase the number of iterations (max_iter) or scale the data."
         message = f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "

@@ -9,12 +9,16 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
+from inspect import signature
 
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from numpy.lib.stride_tricks import as_strided
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import cmlp
 from cmlp import reference
@@ -898,7 +902,288 @@ class Networks(RuleBasedStateMachine):
         self.check_finite()
 
 
-MACHINES = {"Networks": Networks}
+# ------------------------------------------------------------------------------------------------ the estimators
+
+WRONG_DATA = {
+    "X with NaN": lambda X, y: ((with_entry(X, np.nan), y), {}),
+    "X with infinity": lambda X, y: ((with_entry(X, np.inf), y), {}),
+    "X of texts": lambda X, y: ((np.full(X.shape, "one"), y), {}),
+    "X empty": lambda X, y: ((X[:0], y[:0]), {}),
+    "X of one axis": lambda X, y: ((X[0], y[:3]), {}),
+    "X None": lambda X, y: ((None, y), {}),
+    "X complex": lambda X, y: ((X + 1j, y), {}),
+    "y too short": lambda X, y: ((X, y[:-1]), {}),
+    "y None": lambda X, y: ((X, None), {}),
+    "y with three axes": lambda X, y: ((X, np.ones((len(X), 1, 1))), {}),
+    "weights too short": lambda X, y: ((X, y), {"sample_weight": np.ones(len(X) + 1)}),
+    "weights with NaN": lambda X, y: ((X, y), {"sample_weight": np.full(len(X), np.nan)}),
+    "weights of a text": lambda X, y: ((X, y), {"sample_weight": "balanced"}),
+}
+WRONG_PARAMS = {
+    "hidden_layer_sizes": [(0,), (-1,)],
+    "activation": ["nothing", 3],
+    "solver": ["newton", None],
+    "alpha": [-1.0, "0"],
+    "batch_size": [0, "all"],
+    "learning_rate_init": [0.0, -1],
+    "max_iter": [0, 1.5],
+    "validation_fraction": [1.0, -0.1],
+    "beta_1": [1.0],
+    "tol": [-1.0],
+}
+OWN_WRONG = {  # what scikit-learn does not have
+    "dropout": [1.0, [0.1, 0.2, 0.3]],
+    "max_norm": [0.0],
+    "missing": ["median"],
+    "dtype": ["int8"],
+    "callbacks": [3, [3]],
+    "n_threads": [0],
+    "optimizer": [cmlp.LBFGS(), "sgd", FAILING["a negative rate"], FAILING["raises"], FAILING["rates with NaN"]],
+    "clip_norm": [-1.0],
+    "validation_data": [3],
+}
+EXTRAS = [
+    {"dropout": 0.2},
+    {"standardize": True, "missing": "mean"},
+    {"optimizer": cmlp.SGD(0.05, momentum=0.5, averaging=cmlp.EMA(0.5))},
+    {"l1": 1e-3, "max_norm": 2.0},
+    {"dtype": "float32"},
+]
+
+
+def state_of_estimator(model):
+    """Everything that a call can change."""
+    state = {name: repr(value) for name, value in vars(model).items() if name not in ("_network", "_label_binarizer")}
+    for name in ("coefs_", "intercepts_"):
+        if name in vars(model):
+            state[name] = [np.asarray(array).tobytes() for array in vars(model)[name]]
+    if "_network" in vars(model):
+        state |= {f"network {name}": value for name, value in state_of(vars(model)["_network"]).items()}
+    state["random_state"] = repr(model.random_state.get_state(legacy=False))
+    return state
+
+
+class Estimators(RuleBasedStateMachine):
+    """One estimator, and scikit-learn's beside it where it has the same parameters."""
+
+    counts: dict[str, int] = {"programs": 0, "calls": 0, "refused": 0}
+
+    @initialize(
+        kind=st.sampled_from(["MLPClassifier", "MLPRegressor"]),
+        solver=st.sampled_from(["adam", "sgd", "lbfgs"]),
+        extra=st.sampled_from([None, None, *range(len(EXTRAS))]),
+        classes=st.sampled_from([2, 3]),
+        seed=st.integers(0, 9),
+        early_stopping=st.booleans(),
+        warm_start=st.booleans(),
+        hidden=st.sampled_from([(4,), (3, 2)]),
+    )
+    def build(self, kind, solver, extra, classes, seed, early_stopping, warm_start, hidden):
+        from sklearn import neural_network
+
+        self.classes, self.classifies = classes, kind == "MLPClassifier"
+        params = {"hidden_layer_sizes": hidden, "max_iter": 3, "solver": solver, "warm_start": warm_start}
+        params |= {"early_stopping": early_stopping, "validation_fraction": 0.3}
+        extras = {} if extra is None or solver == "lbfgs" else EXTRAS[extra]
+        self.model = getattr(cmlp, kind)(**params, **extras, random_state=np.random.RandomState(seed))
+        self.twin = None
+        if not extras and (self.classifies or solver != "lbfgs"):  # its regressor has a partial_fit with lbfgs
+            self.twin = getattr(neural_network, kind)(**params, random_state=np.random.RandomState(seed))
+        self.fitted = False
+        type(self).counts["programs"] += 1
+
+    def samples(self, seed, M=12):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(M, 3)).round(2)
+        return X, (np.arange(M) % self.classes if self.classifies else rng.normal(size=M).round(2))
+
+    def attempt(self, call, wrong=None):
+        """Make a call with both; check that a refused one has changed nothing. Return the result or the error.
+
+        wrong: whether it has to be refused; None: as scikit-learn does.
+        """
+        type(self).counts["calls"] += 1
+        before = state_of_estimator(self.model)
+        found, expected = self.outcome(call, self.model), None
+        if self.twin is not None:
+            expected = self.outcome(call, self.twin)
+            kinds = [type(r) if isinstance(r, Exception) else object for r in (found, expected)]
+            assert issubclass(kinds[0], kinds[1]), (found, expected)
+        elif wrong is not None:
+            assert isinstance(found, Exception) == wrong, found
+        if isinstance(found, Exception):
+            type(self).counts["refused"] += 1
+            after = state_of_estimator(self.model)
+            assert after == before, (changed(before, after), repr(found))
+            if self.twin is not None and repr(self.twin.random_state.get_state()) != repr(
+                self.model.random_state.get_state()
+            ):
+                self.twin = None  # scikit-learn's own has drawn, or lost what it knew
+        return found
+
+    def outcome(self, call, model):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            try:
+                return call(model)
+            except (TypeError, ValueError, AttributeError, NotFittedError, Own) as error:
+                return error
+
+    def gaps(self):
+        return getattr(self.model, "missing", "error") == "mean"
+
+    def draw_data(self, data, seed):
+        X, y = self.samples(seed)
+        wrong = data.draw(st.sampled_from(["", "", *WRONG_DATA]), label="wrong")
+        if wrong == "X with NaN" and self.gaps():
+            wrong = ""
+        args, options = WRONG_DATA[wrong](X, y) if wrong else ((X, y), {})
+        return args, options, bool(wrong)
+
+    @rule(data=st.data(), seed=st.integers(0, 9))
+    def fit(self, data, seed):
+        args, options, wrong = self.draw_data(data, seed)
+        if options and self.twin is not None and not hasattr(self.twin, "fit_with_weights"):
+            self.twin = self.twin if "sample_weight" in signature(self.twin.fit).parameters else None
+        found = self.attempt(lambda model: model.fit(*args, **options), wrong)
+        if not isinstance(found, Exception):
+            self.fitted = True
+            self.same_as_twin()
+
+    @rule(data=st.data(), seed=st.integers(0, 9), with_classes=st.booleans())
+    def partial_fit(self, data, seed, with_classes):
+        args, options, wrong = self.draw_data(data, seed)
+        if options and self.twin is not None:
+            self.twin = self.twin if "sample_weight" in signature(self.twin.fit).parameters else None
+        if self.classifies and (with_classes or not self.fitted):
+            options = {**options, "classes": np.arange(self.classes)}
+        wrong = wrong or self.model.early_stopping or self.model.solver == "lbfgs"
+        found = self.attempt(lambda model: model.partial_fit(*args, **options), wrong)
+        if not isinstance(found, Exception):
+            self.fitted = True
+            self.same_as_twin()
+
+    @rule(name=st.sampled_from(list(WRONG_PARAMS)), k=st.integers(0, 1), method=st.sampled_from(["fit", "partial_fit"]))
+    def wrong_parameter(self, name, k, method):
+        X, y = self.samples(0)
+        values = WRONG_PARAMS[name]
+        before = {name: getattr(self.model, name)}
+
+        def call(model):
+            model.set_params(**{name: values[k % len(values)]})
+            try:
+                getattr(model, method)(X, y)
+            finally:
+                model.set_params(**before)
+
+        self.attempt(call, True)
+
+    @rule(name=st.sampled_from(list(OWN_WRONG)), k=st.integers(0, 4))
+    def own_wrong_parameter(self, name, k):
+        X, y = self.samples(0)
+        value = OWN_WRONG[name][k % len(OWN_WRONG[name])]
+        if name == "optimizer" and self.model.solver == "lbfgs" and self.model.early_stopping:
+            return
+        before, twin, self.twin = getattr(self.model, name, None), self.twin, None
+
+        def call(model):
+            if name == "validation_data":
+                return model.fit(X, y, validation_data=value)
+            model.set_params(**{name: value})
+            try:
+                return model.fit(X, y)
+            finally:
+                model.set_params(**{name: before})
+
+        self.attempt(call, True)
+        self.twin = twin
+
+    @rule(name=st.sampled_from(["nothing", "optimizer__learning_rate", "solver__x", "loss__delta"]))
+    def wrong_name(self, name):
+        if name == "optimizer__learning_rate" and self.model.optimizer is not None:
+            return
+        twin, self.twin = self.twin, None
+        self.attempt(lambda model: model.set_params(**{name: 1}), True)
+        self.twin = twin
+
+    @rule(alpha=st.sampled_from([1e-4, 0.1]), max_iter=st.sampled_from([1, 2, 4]), warm=st.booleans(), stop=st.booleans())
+    def set_params(self, alpha, max_iter, warm, stop):
+        self.attempt(
+            lambda model: model.set_params(alpha=alpha, max_iter=max_iter, warm_start=warm, early_stopping=stop) and None
+        )
+
+    @rule(data=st.data(), how=st.sampled_from(["predict", "predict_proba", "score", "predict_one"]))
+    def predict(self, data, how):
+        X, y = self.samples(3)
+        wrong = data.draw(st.sampled_from(["", "", "X of texts", "X of one axis", "X None", "X with infinity"]))
+        wrong = "" if how == "predict_one" else wrong
+        (X, y), _ = WRONG_DATA[wrong](X, y) if wrong else ((X, y), None)
+        if how == "predict_one":
+            twin, self.twin = self.twin, None
+            found = self.attempt(lambda model: model.predict_one(X[0]), not self.fitted)
+            self.twin = twin
+            return
+        wrong = bool(wrong) or not self.fitted or (how == "predict_proba" and not self.classifies)
+        before = state_of_estimator(self.model)
+        found = self.attempt(lambda model: getattr(model, how)(*((X, y) if how == "score" else (X,))), wrong)
+        assert state_of_estimator(self.model) == before
+        assert isinstance(found, Exception) == wrong
+
+    def same_as_twin(self):
+        if self.twin is None:
+            return
+        for mine, theirs in zip(self.model.coefs_, self.twin.coefs_, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
+
+    @rule(how=st.sampled_from(["pickle", "deepcopy", "clone"]))
+    def go_on_elsewhere(self, how):
+        before = state_of_estimator(self.model)
+        other = pickle.loads(pickle.dumps(self.model)) if how == "pickle" else copy.deepcopy(self.model)
+        if how == "clone":
+            other = clone(self.model)
+            assert not hasattr(other, "coefs_")
+            return
+        after = state_of_estimator(other)
+        assert after == before, changed(before, after)
+        self.model = other
+
+    @rule(how=st.sampled_from(["write", "replace", "wrong shape", "one less", "not finite"]), k=st.integers(0, 2))
+    def change_coefs(self, how, k):
+        if not self.fitted:
+            return
+        X, _ = self.samples(3)
+        models = [self.model, *([self.twin] if self.twin is not None else [])]
+        if how in ("write", "replace"):
+            for model in models:
+                W = model.coefs_[k % len(model.coefs_)]
+                if how == "write":
+                    W[...] *= 0.5
+                else:
+                    model.coefs_[k % len(model.coefs_)] = np.full_like(W, 0.25)
+            found = self.outcome(lambda model: model.predict(X), self.model)
+            assert not isinstance(found, Exception), found
+            return
+        kept = list(self.model.intercepts_)
+        if how == "wrong shape":
+            self.model.intercepts_[0] = np.zeros((2, 2))
+        elif how == "one less":
+            self.model.intercepts_.pop()
+        else:
+            return
+        found = self.outcome(lambda model: model.predict(X), self.model)
+        assert isinstance(found, ValueError), found
+        self.model.intercepts_ = kept
+        found = self.outcome(lambda model: model.predict(X), self.model)
+        assert not isinstance(found, Exception), found
+
+    @invariant()
+    def is_sound(self):
+        if getattr(self, "fitted", False):
+            assert all(np.isfinite(W).all() for W in self.model.coefs_)
+            assert not vars(self.model)["_network"]._model.in_training if "_network" in vars(self.model) else True
+
+
+MACHINES = {"Networks": Networks, "Estimators": Estimators}
 SETTINGS_OF_RUNS = hypothesis.settings(
     max_examples=150,
     stateful_step_count=15,
