@@ -223,6 +223,8 @@ def state(net, counters=True):
     """Everything that a refused call must leave."""
     model = model_of(net)
     arrays = {name: array.tobytes() for name, array in model.arrays().items()}
+    if model.n_steps == 0:  # what the steps change begins as a copy of the parameters, at the first of them
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("iterate")}
     numbers = (dict(model.memory), model.n_steps, model.n_epochs, model.rng.bit_generator.state) if counters else ()
     return arrays, numbers
 
