@@ -527,8 +527,11 @@ def _divide(
                 f"validation must be a fraction or (X, y), not a {type(validation).__name__} of {len(validation)}"
             )
         return samples, None, model.check_samples(*validation)
-    kept, held_out = split_validation(len(samples), validation, model.rng)
-    return samples, kept, samples.rows(held_out)
+    kept, rest = split_validation(len(samples), validation, model.rng)
+    held_out = samples.rows(rest)
+    if held_out.total_weight() == 0:
+        raise ValueError(f"validation={validation} holds out rows that all have sample_weight 0: give (X, y)")
+    return samples, kept, held_out
 
 
 def _on_scale(
