@@ -42,7 +42,7 @@ R = TypeVar("R")
 
 _LONG_ROW = 256  # inputs; shorter rows are checked faster all at once
 _ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs and targets scaled to about unit size"
-_UNSCALED = " (a network with standardize=True does that to the inputs)"
+_SEARCH_ADVICE = "Try weight_decay, or inputs and targets scaled to about unit size"
 
 
 def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
@@ -344,15 +344,14 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
             _check_stream(model.optimizer, "learn_one")
             update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
             run = Run(model, samples, update)
-            run.save_state()
             run.learn_scale()
             result = run.learn()
         if result.bad is None:
             return result.loss_sum
         failure = run.failure(result)
         assert failure is not None
-        run.restore_state()
-        model.put_back(standing._replace(generator=None))  # the masks were drawn
+        # it was found before any parameter was updated; the masks were drawn
+        model.put_back(standing._replace(generator=None))
         raise _divergence(model, "learn_one", failure)
 
 
@@ -360,17 +359,19 @@ def _divergence(model: Model, what: str, failure: Failure, history: History | No
     """Return the error for a model that is back where it was before the failure."""
     reason, sample, layer = failure
     broken = in_state(model)
-    if broken is not None and "parameters" in broken.reason:
-        after = "It was so before the call: load the network from a file, or set net.weights and net.biases"
-    elif broken is not None:
-        after = "It was so before the call: set net.optimizer, which starts anew, and keep inputs to about unit size"
-    elif model.optimizer.searches:
-        after = "The network has the parameters from before. Try weight_decay, or inputs scaled to about unit size"
+    if broken is None:
+        advice = _SEARCH_ADVICE if model.optimizer.searches else _ADVICE
+        scaled = "" if model.scaling.standardize else ", as a network with standardize=True scales its inputs"
+        after = f"The network has the parameters from before. {advice}{scaled}"
+    elif broken.reason.startswith("the parameters"):
+        after = "They were not finite before this call: load the network from a file, or set net.weights and net.biases"
     else:
-        after = f"The network has the parameters from before. {_ADVICE}"
-    unscaled = "" if broken is not None or model.scaling.standardize else _UNSCALED
+        after = (
+            "They were not finite before this call: set net.optimizer, which starts anew, and scale inputs and targets "
+            "to about unit size"
+        )
     epoch = 0 if history is None else len(history)
-    return DivergenceError(f"{what}: {reason}. {after}{unscaled}", epoch, sample, layer, history)
+    return DivergenceError(f"{what}: {reason}. {after}", epoch, sample, layer, history)
 
 
 @dataclass(slots=True)
@@ -587,7 +588,10 @@ def _divide(
     if validation is None or held_out is not None:
         return samples, None, held_out
     kept, rest = split_validation(len(samples), validation, model.rng)
-    return samples, kept, samples.rows(rest)
+    held_out = samples.rows(rest)
+    if held_out.total_weight() == 0:
+        raise ValueError(f"validation={validation} holds out rows that all have sample_weight 0: give (X, y)")
+    return samples, kept, held_out
 
 
 def _on_scale(

@@ -574,6 +574,7 @@ def overflowing():
     return cmlp.MLP([1, 1, 1], activation="identity", init=[[[1e20]], [[1e10]]], bias=False)
 
 
+@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
 @pytest.mark.parametrize("order", ["given", "shuffle"])
 @pytest.mark.parametrize("batch_size", [1, 2, None])
 def test_divergence_names_the_row_and_the_layer_of_a_net_input(order, batch_size):
@@ -587,6 +588,7 @@ def test_divergence_names_the_row_and_the_layer_of_a_net_input(order, batch_size
     np.testing.assert_array_equal(parameters(net), before)
 
 
+@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
 def test_divergence_names_the_row_with_chunks_and_held_out_samples(monkeypatch):
     chunks_of_one_batch(monkeypatch)
     for validation in (None, 0.2):
@@ -601,6 +603,7 @@ def test_divergence_names_the_row_with_chunks_and_held_out_samples(monkeypatch):
                 assert caught.value.sample == 10
 
 
+@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
 def test_divergence_names_the_layer_of_parameters_that_overflowed():
     net = cmlp.MLP([1, 1, 1], activation="identity", init=[[[1.0]], [[1.0]]], bias=False)
     with pytest.raises(DivergenceError, match="parameters of layer 0 are not finite") as caught:

@@ -50,9 +50,9 @@ def in_state(model: Model, sample: int | None = None) -> Failure | None:
                 return Failure(f"the parameters of layer {k} are not finite", sample, k)
             if name == "average":
                 return Failure(f"the averaged parameters of layer {k} are not finite", sample, k)
-            kind, limit = type(model.optimizer).__name__, np.finfo(model.dtype).max
-            what = f"the {_KEPT[name]} that {kind} keeps for layer {k}"
-            return Failure(f"{what} are not finite: beyond {model.dtype} (up to {limit:.2g})", sample, k)
+            limit = f"beyond {model.dtype} (up to {np.finfo(model.dtype).max:.2g})"
+            reason = f"the {_KEPT[name]} that the optimizer keeps for layer {k} are not finite: {limit}"
+            return Failure(reason, sample, k)
     return None
 
 

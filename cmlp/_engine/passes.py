@@ -258,5 +258,5 @@ class Run:
         if failure is not None:
             return failure
         if row is None:
-            return Failure("the sum of the losses over the epoch is not finite", None, None)
+            return Failure("the sum of all losses is not finite", None, None)
         return at_sample(model, self.samples.rows(slice(row, row + 1)), row, model.trained)

@@ -5,6 +5,7 @@ What fits already is never copied. See `cmlp._base.checks` for what every array 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from cmlp.losses import FACTS, Loss, loss_name
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_LARGE = 1e6  # one column of such numbers, and no optimiser learns anything from the others
+_LARGE_SQUARED = 1e12  # one column of such numbers, and no optimiser learns anything from the others
 _LOOKED_AT = 4096  # entries of X
 
 
@@ -57,12 +58,12 @@ def warn_of_scale(X: Any, names: Sequence[object] | None, stacklevel: int) -> No
     """
     if not isinstance(X, np.ndarray):
         return
-    first = X[: max(1, _LOOKED_AT // X.shape[1])]
+    first = X[: _LOOKED_AT // X.shape[1] or 1]
+    if float(np.vdot(first, first)) <= _LARGE_SQUARED:  # of nearly all X; vdot tells nobody of an overflow
+        return
     with np.errstate(all="ignore"):
-        if np.vdot(first, first) <= _LARGE * _LARGE:
-            return
-        largest = np.fmax.reduce(np.abs(X[:: max(1, X.size // (16 * _LOOKED_AT))]), axis=0)  # NaN stands back
-    large = np.flatnonzero(largest > _LARGE)
+        largest = np.fmax.reduce(np.abs(X[:: X.size // (16 * _LOOKED_AT) or 1]), axis=0)  # NaN stands back
+    large = np.flatnonzero(largest > math.sqrt(_LARGE_SQUARED))
     if large.size == 0:
         return
     shown = ", ".join(str(j) if names is None else f"{j} ({str(names[j])!r})" for j in large[:5].tolist())

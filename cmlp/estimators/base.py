@@ -363,7 +363,8 @@ class Estimator(Parametrized):
     def _validated(self, X: Any, *y: Any, **options: Any) -> Any:
         """Return X, or X and y, as scikit-learn checks them; X may have NaN or be sparse if that suits `missing`."""
         finite = "allow-nan" if self.missing == "mean" else True
-        found = validate_data(self, X, *y, accept_sparse=["csr", "csc"], ensure_all_finite=finite, **options)
+        with np.errstate(all="ignore"):  # the check adds up X, which may overflow
+            found = validate_data(self, X, *y, accept_sparse=["csr", "csc"], ensure_all_finite=finite, **options)
         if self._needs_scale and not isinstance(found[0] if y else found, np.ndarray):
             raise ValueError(
                 f"{self._needs_scale} does not go with a sparse X, whose zeros it would fill: give X.toarray(), or "

@@ -94,6 +94,8 @@ class HeldOut:
 
     def __init__(self, estimator: Any, model: Model, samples: Samples) -> None:
         self._estimator, self._model, self._samples = estimator, model, samples
+        if samples.total_weight() == 0:
+            raise ValueError("the validation samples all have weight 0: give validation_data, or other sample weights.")
         self._constant = mean_of_batches(loss_constants(model, samples), samples.weights, None) / len(samples)
 
     def scores(self) -> tuple[float, float]:
@@ -136,6 +138,7 @@ def mean_of_batches(
     return float((np.diff(np.r_[starts, len(values)]) * sums / np.where(totals > 0, totals, 1)).sum())
 
 
+@np.errstate(all="ignore")  # NaN where the squares overflow
 def r2(y: NDArray[Any], predicted: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
     """Return R² = 1 - Σ s (y - ŷ)² / Σ s (y - ȳ)², the mean over the outputs; of constant targets 1 if exact, else 0.
 

@@ -22,7 +22,8 @@ a_k = f_k(z_k)            activation; a_0 = x is the sample, a_N = ŷ the output
 
 A sample is (n,), a block of B samples (B, n), and the functions take either: Wᵀa reads ``a.dot(W)`` and Wδ
 reads ``delta.dot(W.T)``. Lists start at 0: ``weights[k - 1]`` is W_k, ``zs[k - 1]`` is z_k, but ``as_[k]`` is
-a_k. Everything is computed in the dtype of the arrays passed in.
+a_k. Everything is computed in the dtype of the arrays passed in. Numbers beyond it become inf or NaN, as in the core,
+without NumPy's warnings.
 
 Examples
 --------

@@ -14,6 +14,7 @@ from cmlp.reference.functions import ACTIVATIONS, Array, loss_and_delta, output_
 from cmlp.reference.steps import Arrays, Biases, Steps, gradients
 
 
+@np.errstate(all="ignore")
 def forward(
     weights: Arrays, biases: Biases, activations: Sequence[str], x: Array, alpha: float | None = None
 ) -> tuple[list[Array], list[Array]]:
@@ -41,6 +42,19 @@ def forward(
     >>> zs, as_ = forward(weights, biases, ["relu", "identity"], np.array([2.0, -3.0]))
     >>> [a.tolist() for a in as_]
     [[2.0, -3.0], [2.0, 0.0], [3.0]]
+    """
+    return run(weights, biases, activations, x, alpha)
+
+
+def run(
+    weights: Arrays, biases: Biases, activations: Sequence[str], x: Array, alpha: float | None = None
+) -> tuple[list[Array], list[Array]]:
+    """Do what `forward` does; NumPy may warn of what is not finite.
+
+    Examples
+    --------
+    >>> run([np.eye(1)], [None], ["relu"], np.ones(1))
+    ([array([1.])], [array([1.]), array([1.])])
     """
     zs, as_ = [], [x]
     for W, b, name in zip(weights, biases, activations, strict=True):
@@ -72,6 +86,7 @@ def propagate(
     return deltas
 
 
+@np.errstate(all="ignore")
 def backward(
     weights: Arrays,
     zs: Arrays,
@@ -98,6 +113,7 @@ def backward(
     return propagate(weights, zs, as_, activations, delta, alpha)
 
 
+@np.errstate(all="ignore")
 def predict(
     weights: Arrays, biases: Biases, activations: Sequence[str], X: ArrayLike, alpha: float | None = None
 ) -> Array:
@@ -111,6 +127,7 @@ def predict(
     return forward(weights, biases, activations, np.asarray(X, weights[0].dtype), alpha)[1][-1]
 
 
+@np.errstate(all="ignore")
 def train(
     weights: Arrays,
     biases: Biases,
@@ -198,7 +215,7 @@ def train(
     for indices in np.broadcast_to(visits, (epochs, m)):
         losses: list[Any] = []
         for block, gamma in zip(_blocks(indices, size, order is None), gammas, strict=False):
-            zs, as_ = forward(Ws, biases, activations, samples[block], alpha)
+            zs, as_ = run(Ws, biases, activations, samples[block], alpha)
             ell, delta = error(zs[-1], as_[-1], targets[block], alpha)
             losses.append(ell)
             if s is not None:

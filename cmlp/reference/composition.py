@@ -124,6 +124,7 @@ def _split_output(layer: Layer) -> tuple[Layer, str, float | None]:
     return layer, "identity", None
 
 
+@np.errstate(all="ignore")
 def network_forward(layer: Layer, weights: Arrays, biases: Biases, x: ArrayLike) -> Array:
     """Return the output of any composition of layers for a sample (n,) or samples (M, n).
 
@@ -140,6 +141,7 @@ def network_forward(layer: Layer, weights: Arrays, biases: Biases, x: ArrayLike)
     return _apply(layer, np.asarray(x, weights[0].dtype), given)[0]
 
 
+@np.errstate(all="ignore")
 def network_gradients(
     layer: Layer,
     weights: Arrays,

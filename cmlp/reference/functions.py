@@ -106,6 +106,7 @@ ACTIVATIONS = _Activations({
 })  # fmt: skip
 
 
+@np.errstate(all="ignore")
 def activate(name: str, z: Array, alpha: float | None = None) -> Array:
     """Return the activation a = f(z): elementwise, except for softmax, which runs along the last axis.
 
@@ -132,6 +133,7 @@ def activate(name: str, z: Array, alpha: float | None = None) -> Array:
     return f(z, alpha)
 
 
+@np.errstate(all="ignore")
 def activation_vjp(name: str, z: Array, a: Array, da: Array, alpha: float | None = None) -> Array:
     """Return ∂ℓ/∂z = J_fᵀ ∂ℓ/∂a, an activation's vector-Jacobian product, from z, a = f(z) and da = ∂ℓ/∂a.
 
@@ -260,6 +262,7 @@ def output_error(loss: str | Loss, output_activation: str) -> OutputError:
     return general
 
 
+@np.errstate(all="ignore")
 def loss_and_delta(
     loss: str | Loss, output_activation: str, z: Array, a: Array, y: Array, alpha: float | None = None
 ) -> tuple[Array, Array]:

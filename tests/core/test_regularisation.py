@@ -208,6 +208,7 @@ def test_everything_but_training_goes_without_dropout():
     np.testing.assert_array_equal(flat(a.weights + a.deltas), flat(b.weights + b.deltas))
 
 
+@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
 def test_a_loss_that_only_dropout_makes_infinite_is_explained():
     net = cmlp.Network(chain(Dropout(0.9), Dense(1, bias=False, init=[[1]])), 1, seed=0)  # what is kept becomes 1e39
     with pytest.raises(cmlp.DivergenceError, match=r"the loss is not finite at row \d+ of X, with dropout"):
@@ -385,7 +386,7 @@ def test_a_learn_one_that_fails_changes_nothing():
     net, X, y = problem(optimizer=SGD(0.05, averaging=EMA(0.9)))
     net.learn_one(X[0], y[0])
     before, iterate = everything(net), net._model.slots["iterate"].copy()
-    with pytest.raises(cmlp.DivergenceError, match="unchanged"):
+    with pytest.raises(cmlp.DivergenceError, match="has the parameters from before"):
         net.learn_one(X[0], [1e300, 1e300])
     np.testing.assert_array_equal(everything(net), before)
     np.testing.assert_array_equal(net._model.slots["iterate"], iterate)
