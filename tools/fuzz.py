@@ -16,6 +16,7 @@ memory. Without `--guided` a file that comes to something new is changed further
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import re
@@ -53,6 +54,7 @@ class Models:
 
     def __init__(self) -> None:
         self.donors = [hostile_models.Archive.parse(data) for data in hostile_models.seeds().values()]
+        self._seen: set[str] = set()
         others = (as_archive(path.read_bytes()) for path in corpus("models"))
         self.seeds = [*self.donors, *(archive for archive in others if archive is not None)]
 
@@ -62,11 +64,15 @@ class Models:
 
     def seed_of(self, data: bytes) -> hostile_models.Archive | None:
         """Return the seed that a file makes; None if it cannot be taken apart, or is too large to go on with."""
-        return as_archive(data) if len(data) < 50_000 else None
+        return as_archive(data) if len(data) < 6000 else None
 
     def check(self, data: bytes, n: int, rng: random.Random) -> str:
-        """Return what a file comes to."""
-        return hostile_models.check(data)
+        """Return what a file comes to; every 8th that is read, and every new one, is also saved and loaded again."""
+        outcome = hostile_models.check(data, watched=False, thorough=n % 8 == 0)
+        if outcome not in self._seen and outcome.startswith(READ):
+            self._seen.add(outcome)
+            hostile_models.check(data, watched=False)
+        return outcome
 
 
 class Tables:
@@ -123,6 +129,8 @@ def campaign(target: Models | Tables, arguments: argparse.Namespace) -> int:
     outcomes: Counter[str] = Counter()
     findings: set[str] = set()
     n = 0
+    gc.freeze()
+    gc.set_threshold(20_000)  # networks refer to themselves, but need not be found at once
     while n < arguments.count and (arguments.seconds is None or time.monotonic() - began < arguments.seconds):
         data = target.mutated(rng.choice(new if new and rng.random() < 0.4 else target.seeds), rng)
         n += 1
@@ -190,6 +198,8 @@ def main() -> int:
         for path in arguments.files:
             print(f"{path}: {target.check(path.read_bytes(), 0, random.Random(0))}")
         return 0
+    if "libasan" not in os.environ.get("LD_PRELOAD", ""):  # which reserves terabytes
+        hostile_models.limit_memory()
     if arguments.guided:
         guided(target, arguments)
         return 0

@@ -190,6 +190,8 @@ def _header_of(text: str) -> Any:
     import json
 
     header = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique)
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return header
     level, depth = [header], 0
     while level := [part for value in level if isinstance(value, (dict, list)) for part in _parts(value)]:
         depth += 1

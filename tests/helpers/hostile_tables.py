@@ -180,22 +180,24 @@ def number_in(cell: str) -> float | None:
 
 def check(data: bytes, folder: Path, rng: random.Random, *, command: bool = False) -> str:
     """Read a table in every way that cmlp reads one; return what it came to, or raise a Finding."""
-    path, start = folder / "t.csv", time.process_time()
+    path, start = folder / "t.csv", time.perf_counter()
     path.write_bytes(data)
     expected = table_in(data)
-    seconds = time.process_time() - start
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             outcome = _outcome(str(path), expected, rng)
             if command:
-                outcome += _commanded(path, expected, rng)
+                outcome += _commanded(path, expected)
     except Finding:
         raise
     except Exception as error:
         raise Finding(f"{type(error).__name__}: {error}") from error
-    if time.process_time() - start - seconds > MOST_SECONDS:
-        raise Finding(f"{time.process_time() - start:.1f} s for {len(data)} bytes")
+    if time.perf_counter() - start > MOST_SECONDS:  # on a busy machine that says little
+        start = time.process_time()
+        _outcome(str(path), expected, rng)
+        if time.process_time() - start > MOST_SECONDS:
+            raise Finding(f"{time.process_time() - start:.1f} s of processor time for {len(data)} bytes")
     return outcome
 
 
@@ -265,7 +267,7 @@ def _meaning(table: object, task: str, labels: list[str]) -> str:
     return f", {decided}"
 
 
-def _commanded(path: Path, expected: tuple[list[str], list[list[str]]] | None, rng: random.Random) -> str:
+def _commanded(path: Path, expected: tuple[list[str], list[list[str]]] | None) -> str:
     """Train on the file and predict it with the command: an exit code, one line of error, and no other trace."""
     header = expected[0] if expected else ["a", "y"]
     model, out = path.with_name("net.cmlp"), path.with_name("out.csv")
