@@ -287,7 +287,7 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
     with model.unchanged_if_refused(draws=model.drops_out) as standing:
-        update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
+        update = make_update(model.optimizer, 1, model.dtype, clip_delta=clip_delta, drops_out=model.drops_out)
         run = Run(model, samples, update)
         run.learn_scale()
     result = run.learn()

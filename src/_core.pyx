@@ -23,7 +23,7 @@ from numpy.random cimport bitgen_t
 from kernels cimport (
     CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
     CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP,
-    CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_ROWS_FIRST, CMLP_SGD, CMLP_UNITS_FIRST,
+    CMLP_PACK, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_ROWS_FIRST, CMLP_SGD, CMLP_UNITS_FIRST,
     cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level,
     cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key,
     cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults,
@@ -382,7 +382,7 @@ cdef class Program:
         w = workspace_in(&code, workspace, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
             while start < s.n:
-                rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start))
+                rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start), 0)
                 leave_inputs(&code, &s, start, &rows)
                 forward_rows(&code, &params[0], &s, start, &rows, NULL)
                 lose_rows(&code, &s, start, &rows, losses)

@@ -7,6 +7,7 @@ cdef extern from "kernels/kernels.h" nogil:
     enum: CMLP_BLOCK
     enum: CMLP_MOST_AHEAD
     enum: CMLP_ROWS_AT_ONCE
+    enum: CMLP_PACK
     enum: CMLP_N_SLOTS
     enum: CMLP_BY_OPERATION
     enum: CMLP_IN_BLOCKS
@@ -74,6 +75,7 @@ cdef extern from "kernels/kernels.h" nogil:
         char *activations
         char *errors
         char *deltas
+        char *pack
 
     ctypedef struct cmlp_targets:
         const void *const *y

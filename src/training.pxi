@@ -21,6 +21,7 @@ cdef class Training:
     cdef char *workspace
     cdef ptrdiff_t workspace_size
     cdef double *last_loss
+    cdef cnp.ndarray losses  # of the rows at work
     cdef Job job
     cdef Result epoch
 
@@ -36,6 +37,12 @@ cdef class Training:
         if self.job.vectors.gradient == NULL and not self.plain:
             raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
         self.job.p, self.job.u = &self.code, &self.update
+
+    cdef double *losses_of(self, ptrdiff_t rows) except NULL:
+        """Memory for the losses of so many rows: too much for a small stack."""
+        if self.losses is None or cnp.PyArray_DIM(self.losses, 0) < rows:
+            self.losses = np.empty(rows)
+        return <double *> cnp.PyArray_DATA(self.losses)
 
     @property
     def loss(self):
@@ -65,7 +72,6 @@ cdef class Training:
         cdef cnp.ndarray visits = None if order is None else vector(order, cnp.NPY_INT64, "order")
         cdef Rates gammas = Rates(<const double *> cnp.PyArray_DATA(given_rates), cnp.PyArray_DIM(given_rates, 0),
                                   first_step)
-        cdef double losses[CMLP_MOST_THREADS * CMLP_ROWS_AT_ONCE]
         cdef Workspace w
         cdef Job *job = &self.job
         cdef ptrdiff_t rows = min(self.update.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
@@ -84,7 +90,7 @@ cdef class Training:
             skip_rows(&self.code, &s, start)
         w = split(&self.code, self.workspace, rows, n_threads)
         job.n_parts, job.rows_at_once = n_threads, rows
-        job.s, job.rates, job.w, job.losses = &s, &gammas, &w, losses
+        job.s, job.rates, job.w, job.losses = &s, &gammas, &w, NULL if self.plain else self.losses_of(rows)
         job.t, job.scale, job.last_loss = 0, 1.0, self.last_loss[0]
         memset(job.n_clipped, 0, sizeof(job.n_clipped))
         if start == 0:

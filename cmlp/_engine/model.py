@@ -14,7 +14,7 @@ from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, aligned_zeros, is_pl
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
-from cmlp._engine.update import Updates, make_update
+from cmlp._engine.update import Updates, make_update, step_rates
 from cmlp.averaging import EMA
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
@@ -227,7 +227,7 @@ class Model:
         self._spare: dict[str, Any] = {}
         self.weights, self.biases = self.views(self.parameters)
         self.slots = {}
-        self.updates = Updates()
+        self.updates = Updates(self.dtype)
         self.set_optimizer(as_optimizer(optimizer))
 
     def initialise(self) -> None:
@@ -411,7 +411,7 @@ class Model:
         """Let `one_row` learn with the present optimiser, which suits a stream; return whether that was new to it."""
         if self.one_row.planned or not isinstance(self.optimizer, SteppingOptimizer):
             return False
-        update = make_update(self.optimizer, 1, drops_out=self.drops_out)
+        update = make_update(self.optimizer, 1, self.dtype, drops_out=self.drops_out)
         if self._gradient is None and not is_plain(update):
             self._gradient = self.new_vector()
         buffers = OneRowBuffers(
@@ -422,16 +422,13 @@ class Model:
         self.one_row.plan(update, self.trained, buffers, weakref.ref(self))
         return True
 
-    def rates_ahead(self, first_step: int) -> NDArray[np.float64] | None:
-        """Return the rates from `first_step` on, as many as may be asked for by now; None if something is wrong."""
+    def rates_ahead(self, first_step: int) -> NDArray[np.float64]:
+        """Return the rates from `first_step` on, as many as may be asked for by now."""
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
         n = _RATES_AHEAD if schedule.known_ahead else 1
-        rates, scale = schedule.rates(first_step, n, self.n_epochs), schedule.scale(self.memory)
-        rates = rates if scale == 1.0 else rates * scale
-        if len(rates) == n:
-            return rates
-        return np.full(n, rates[0]) if len(rates) == 1 else None
+        rates = step_rates(schedule, self.memory, first_step, n, self.n_epochs, self.dtype)
+        return rates if len(rates) == n else np.full(n, rates[0])
 
     def draw_dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""

@@ -15,6 +15,7 @@ import numpy as np
 from cmlp._core import Training, is_plain
 from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
+from cmlp._engine.update import step_rates
 from cmlp.averaging import EMA, SWA
 from cmlp.optimizers import SteppingOptimizer
 from cmlp.schedules import Constant
@@ -198,10 +199,10 @@ class Run:
         if not isinstance(optimizer, SteppingOptimizer):
             raise TypeError(f"{type(optimizer).__name__} takes all samples and searches: use fit")
         schedule = optimizer.schedule
-        rates, scale = schedule.rates(model.n_steps, n_steps, model.n_epochs), schedule.scale(model.memory)
+        rates = step_rates(schedule, model.memory, model.n_steps, n_steps, model.n_epochs, model.dtype)
         if type(schedule) is Constant:
             self._constant = optimizer, rates
-        return rates if scale == 1.0 else rates * scale
+        return rates
 
     def average_epoch(self) -> None:
         """Count the weights at the end of this epoch in, if the mean over the epochs is asked for."""

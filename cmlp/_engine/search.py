@@ -13,6 +13,7 @@ from cmlp._base.extras import import_extra
 from cmlp._core import first_nonfinite
 from cmlp._engine.passes import Buffers, Failure, Pass
 from cmlp._engine.threads import Crossover
+from cmlp._engine.update import step_rates
 from cmlp.optimizers import LBFGS, SteppingOptimizer
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
         return objective.value(trial)
 
     best, lowest = 0.0, start
-    alpha = schedule.rates(model.n_steps, 1, model.n_epochs).item() * schedule.scale(model.memory)
+    alpha = step_rates(schedule, model.memory, model.n_steps, 1, model.n_epochs, model.dtype).item()
     value = along(alpha)
     growing = value < start
     for _ in range(_MOST_TRIALS):

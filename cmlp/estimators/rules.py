@@ -163,6 +163,7 @@ def fit_stochastic(
     update = make_update(
         model.optimizer,
         n_samples,
+        model.dtype,
         batch_size=_batch_size(estimator, n_samples),
         clip_delta=estimator.clip_delta,
         clip_value=estimator.clip_value,
@@ -330,7 +331,7 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
     """Train with solver="lbfgs"; where E is not finite, it counts as infinite with slope 0."""
     weight = samples.total_weight()
     optimizer = LBFGS(gtol=float(estimator.tol), max_fun=int(estimator.max_fun))
-    update = make_update(optimizer, len(samples), reduction="sum")
+    update = make_update(optimizer, len(samples), model.dtype, reduction="sum")
     if estimator.clip_delta is not None:  # which E and ∇E then disagree about; scikit-learn has no such thing
         update["clip_delta"] = estimator.clip_delta
     objective = Objective(
