@@ -8,7 +8,7 @@ cdef bint reads_x_once(const Code *p) noexcept:
     for i in range(1, p.n_ops):
         if p.ops[i].source < 0:
             return False
-    return p.ops[0].kind == CMLP_DENSE
+    return p.ops[0].kind == CMLP_DENSE and p.ops[0].source == -1
 
 
 cdef bint is_chain(const Code *p) noexcept:
@@ -21,7 +21,7 @@ cdef bint is_chain(const Code *p) noexcept:
             return False
         if i and op.n_in != p.ops[i - 1].n_out:
             return False
-    return p.ops[p.n_ops - 1].out == p.net.output
+    return p.ops[p.n_ops - 1].out == p.net.output and p.ops[p.n_ops - 1].n_out == p.net.n_outputs
 
 
 cdef bint may_go(const Code *p, int way) noexcept:

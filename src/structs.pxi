@@ -169,8 +169,10 @@ cdef void run_forward(const Code *p, const void *params, const void *x, char *ac
 
 
 cdef ptrdiff_t output_z(const Code *p) noexcept nogil:
-    """Where the net input of the output is; -1: it is x."""
+    """Where the net input of the output is, which natural pairs read; -1: it is x."""
     cdef const cmlp_op *last = &p.ops[p.n_ops - 1]
+    if not p.net.fused:
+        return p.net.output
     return last.z if last.kind == CMLP_DENSE else last.source
 
 

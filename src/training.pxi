@@ -28,14 +28,11 @@ cdef class Training:
     def __init__(self, Program program, params, buffers, samples, update):
         self.program, self.update = program, update_of(update)
         self.plain = updates_plainly(&self.update)
-        if self.update.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, not {self.update.batch_size}")
         if params.dtype == np.float64:
             unpack[double](self, params, buffers, samples)
         else:
             unpack[float](self, params, buffers, samples)
-        if self.job.vectors.gradient == NULL and not self.plain:
-            raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
+        expect_slots(&self.job.vectors, &self.update)
         self.job.p, self.job.u = &self.code, &self.update
 
     cdef double *losses_of(self, ptrdiff_t rows) except NULL:
@@ -86,6 +83,7 @@ cdef class Training:
         s.checked = s.checked or checked
         if order is not None:
             s.order = <const int64_t *> cnp.PyArray_DATA(visits) + start
+            expect_visits(s.order, s.n, s.n_rows)
         else:
             skip_rows(&self.code, &s, start)
         w = split(&self.code, self.workspace, rows, n_threads)
@@ -115,16 +113,15 @@ cdef void learn_visits(Job *job, bint plain, int n_threads) noexcept nogil:
 
 cdef int unpack(Training training, floating[::1] params, object buffers, object samples) except -1:
     """Checks the arrays, and says where they lie."""
-    cdef const floating[:, ::1] X = samples.X
     cdef floating[::1] workspace = buffers.workspace
     cdef double[::1] last_loss = buffers.last_loss
     training.code = training.program.at_work(sizeof(floating), training.update.batch_size)
-    kept = set_samples(&training.samples, &training.code.net, X, samples)
+    kept = set_samples[floating](&training.samples, &training.code.net, samples.X, 0, samples)
     vectors = set_vectors(&training.job.vectors, &training.code.net, params, buffers)
     expect("buffers.last_loss", 0 if last_loss is None else last_loss.shape[0], 1)
     training.workspace, training.workspace_size = <char *> &workspace[0], workspace.shape[0]
     training.last_loss = &last_loss[0]
-    training.keeps = params, X, workspace, last_loss, kept, vectors
+    training.keeps = params, workspace, last_loss, kept, vectors
     return 0
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmlp._base.checks import check_count, check_in_dtype, check_name, check_number, numeric_array
+from cmlp._base.checks import check_count, check_in_dtype, check_name, check_number
 from cmlp._base.fields import fields_by_setting
 from cmlp._core import UPDATE, record
-from cmlp.schedules import Constant
+from cmlp.schedules import Constant, rates_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,17 +102,13 @@ def step_rates(
     schedule: Schedule, memory: dict[str, float], first_step: int, n_steps: int, epoch: int, dtype: np.dtype[Any]
 ) -> NDArray[np.float64]:
     """Return what a schedule gives for some steps, (n_steps,) or (1,), checked: it may be users' code."""
-    rates, scale = schedule.rates(first_step, n_steps, epoch), schedule.scale(memory)
     if type(schedule) is Constant:
+        rates = schedule.rates(first_step, n_steps, epoch)
         check_in_dtype(rates.item(), dtype, "learning_rate", above=0)
         return rates
-    array = numeric_array(rates, "the rates of a schedule")
-    if array.shape not in ((n_steps,), (1,)):
-        raise ValueError(
-            f"{type(schedule).__name__}.rates gave an array of shape {array.shape} for {n_steps} steps: expected one "
-            f"rate a step, shape ({n_steps},), or a single one, (1,)"
-        )
-    checked = array * np.float64(scale)  # a copy, which nobody else can change
+    scale = check_number(schedule.scale(memory), f"{type(schedule).__name__}.scale", minimum=0)
+    with np.errstate(over="ignore"):  # which the next check finds
+        checked = rates_of(schedule, first_step, n_steps, epoch) * scale  # a copy, which nobody else can change
     if not (checked.min() >= 0 and checked.max() <= np.finfo(dtype).max):  # nor if there is NaN
         at = int(np.argmin((checked >= 0) & (checked <= np.finfo(dtype).max)))
         raise ValueError(

@@ -293,12 +293,12 @@ class _Epochs:
             f"{monitored} not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             "epochs."
         )
-        rate = learning_rate(model)
-        goes_on = rule == "adaptive" and rate > SMALLEST_RATE
+        goes_on = rule == "adaptive" and learning_rate(model) > SMALLEST_RATE
         if goes_on:
-            set_rate(model, rate / 5)
+            rate = learning_rate(model) / 5
+            set_rate(model, rate)
             estimator._no_improvement_count = 0
-            text += f" Setting learning rate to {rate / 5:f}"
+            text += f" Setting learning rate to {rate:f}"
         else:
             text += " Learning rate too small. Stopping." if rule == "adaptive" else " Stopping."
         if estimator.verbose:
