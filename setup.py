@@ -31,13 +31,15 @@ if not any(flag.startswith("-g") for flag in asked):  # a small shared object
 macros = [("CYTHON_CLINE_IN_TRACEBACK", "0"), ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if os.environ.get("CMLP_WERROR"):  # continuous integration: every warning is an error
     compile_args += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-cast-function-type"]
+    compile_args += ["-Wframe-larger-than=4096"]  # threads may have 64 KiB of stack in all
     from Cython.Compiler import Options
 
     Options.warning_errors = True
 if os.environ.get("CMLP_EMULATE_AVX512"):  # tests: run the 64-byte kernels on a processor without AVX-512
     macros += [("CMLP_EMULATE_AVX512", "1")]
-if os.environ.get("CMLP_SANITIZE"):  # tools/sanitize: the first wrong access or undefined operation ends the run
-    link_args = ["-fsanitize=address,undefined"]
+sanitizers = {"thread": "thread", "1": "address,undefined"}.get(os.environ.get("CMLP_SANITIZE", ""))
+if sanitizers:  # tools/sanitize: the first wrong access or undefined operation ends the run; tools/races
+    link_args = [f"-fsanitize={sanitizers}"]
     compile_args += [*link_args, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
 coverage = bool(os.environ.get("CMLP_COVERAGE"))
 if coverage:  # lines of the .pyx are traced; Cython's coverage plugin wants the generated C beside its source

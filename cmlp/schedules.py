@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from cmlp._base.checks import check_count, check_number, shown
+from cmlp._base.checks import check_count, check_number, numeric_array, shown
 from cmlp._base.fields import Declared, checked, count, declared, from_config, number, own_name
 
 if TYPE_CHECKING:
@@ -154,6 +154,24 @@ def _check_function(value: object, what: str) -> object:
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"a schedule needs a function of the step t, not {shown(value)}")
     return value
+
+
+def rates_of(schedule: Schedule, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
+    """Return what a schedule gives for some steps, which may be users' code, as numbers of the right shape.
+
+    Examples
+    --------
+    >>> rates_of(InverseTime(1.0), first_step=0, n_steps=2, epoch=0)
+    array([1. , 0.5])
+    """
+    kind = type(schedule).__name__
+    array = numeric_array(schedule.rates(first_step, n_steps, epoch), f"what {kind}.rates gives")
+    if array.shape not in ((n_steps,), (1,)):
+        raise ValueError(
+            f"{kind}.rates gave an array of shape {array.shape} for {n_steps} steps: expected one rate a step, shape "
+            f"({n_steps},), or a single one, (1,)"
+        )
+    return array.astype(np.float64, copy=False)
 
 
 def as_rate(value: Rate, what: str = "learning_rate") -> float | Schedule:
@@ -443,11 +461,11 @@ class LinearWarmup(Schedule):
         after = as_schedule(self.learning_rate)
         n_rising = min(max(self.steps - first_step, 0), n_steps)
         if n_rising == 0:
-            return after.rates(first_step - self.steps, n_steps, epoch)
-        rising = (_steps(first_step, n_rising) + 1) / self.steps * after.rates(0, 1, epoch)
+            return rates_of(after, first_step - self.steps, n_steps, epoch)
+        rising = (_steps(first_step, n_rising) + 1) / self.steps * rates_of(after, 0, 1, epoch)
         if n_rising == n_steps:
             return rising
-        later = after.rates(0, n_steps - n_rising, epoch)
+        later = rates_of(after, 0, n_steps - n_rising, epoch)
         return np.concatenate([rising, np.broadcast_to(later, n_steps - n_rising)])
 
     @property
@@ -562,7 +580,7 @@ class Plateau(Schedule):
 
     def rates(self, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
         """Return the rates before any cut; `scale` has the cuts."""
-        return as_schedule(self.learning_rate).rates(first_step, n_steps, epoch)
+        return rates_of(as_schedule(self.learning_rate), first_step, n_steps, epoch)
 
     @property
     def memory(self) -> dict[str, float]:
@@ -623,33 +641,6 @@ def as_schedule(value: Rate) -> Schedule:
     if _is_listed(value):
         return PerEpoch(value)  # type: ignore[arg-type]  # _is_listed has told
     return Constant(value)  # type: ignore[arg-type]  # which rejects all but a number
-
-
-def rates_of(schedule: Schedule, first_step: int, n_steps: int, epoch: int) -> NDArray[np.float64]:
-    """Return `schedule.rates(...)`; those that users' code gives are checked and copied.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are no vector of so many rates, or of a single one, or not finite and >= 0.
-
-    Examples
-    --------
-    >>> rates_of(Constant(0.5), 0, 3, epoch=0)
-    array([0.5])
-    """
-    rates = schedule.rates(first_step, n_steps, epoch)
-    if schedule.known_ahead:
-        return rates
-    asked = f"{type(schedule).__name__}.rates(first_step={first_step}, n_steps={n_steps}, epoch={epoch})"
-    if not isinstance(rates, np.ndarray) or rates.dtype != np.float64:
-        raise TypeError(f"{asked} must return an array of float64, not {shown(rates)}")
-    if rates.shape not in ((n_steps,), (1,)):
-        raise ValueError(f"{asked} must return {n_steps} rates, or a single one, not the shape {rates.shape}")
-    bad = np.flatnonzero(~((rates >= 0) & (rates < np.inf)))
-    if len(bad):
-        raise ValueError(f"{asked} must return finite rates >= 0, not {rates[bad[0]]!s} at index {bad[0]}")
-    return np.array(rates)
 
 
 def schedule_from_config(config: dict[str, Any]) -> Schedule:

@@ -342,7 +342,7 @@ def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float |
     with Postponed():
         with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
             _check_stream(model.optimizer, "learn_one")
-            update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
+            update = make_update(model.optimizer, 1, model.dtype, clip_delta=clip_delta, drops_out=model.drops_out)
             run = Run(model, samples, update)
             run.learn_scale()
             result = run.learn()

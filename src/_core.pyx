@@ -14,6 +14,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.weakref cimport PyWeakref_NewRef
 from cython cimport floating
 from libc.math cimport INFINITY, isfinite, isinf, isnan, sqrt
 from libc.stddef cimport ptrdiff_t
@@ -23,9 +24,10 @@ from libc.string cimport memcpy, memset
 from numpy.random cimport bitgen_t
 
 from kernels cimport (
-    CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
-    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_N_SLOTS,
-    CMLP_NO_STEP, CMLP_POISSON, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_ROWS_FIRST, CMLP_SGD, CMLP_UNITS_FIRST,
+    CMLP_ADAGRAD, CMLP_ADAM, CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK,
+    CMLP_BY_OPERATION, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD,
+    CMLP_MOST_THREADS, CMLP_N_SLOTS, CMLP_NO_STEP, CMLP_PACK, CMLP_POISSON, CMLP_RMSPROP, CMLP_ROWS, CMLP_ROWS_AT_ONCE,
+    CMLP_ROWS_FIRST, CMLP_RPROP, CMLP_SGD, CMLP_UNITS_FIRST,
     cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level,
     cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key,
     cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults,
@@ -93,6 +95,7 @@ def first_nonfinite(cnp.ndarray values):
     if not cnp.PyArray_ISCARRAY_RO(values):
         values = np.require(values, values.dtype.newbyteorder("="), ["C", "A"])
     cdef const cmlp_kernels *k = cmlp_table(_level, type_number == <int> cnp.NPY_DOUBLE)
+    _held = held((values,))
     with nogil:
         index = k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
     return index
@@ -165,6 +168,7 @@ include "per_sample.pxi"
 include "steps.pxi"
 include "batches.pxi"
 include "border.pxi"
+include "records.pxi"
 include "interrupts.pxi"
 
 
@@ -181,6 +185,7 @@ cdef class Program:
     cdef readonly object operations  # a copy of those given, read-only
     cdef Code code
     cdef ptrdiff_t least_units_first  # rows of a batch
+    cdef ptrdiff_t least_size  # bytes of an element, for which the padding is enough
 
     def __cinit__(self, operations, network):
         cdef cnp.ndarray given = records_of(operations, OPERATION, 1), record = records_of(network, NETWORK, 0)
@@ -191,6 +196,12 @@ cdef class Program:
         self.code.ops = <const cmlp_op *> cnp.PyArray_DATA(self.operations)
         self.code.n_ops = <int> len(given)
         self.code.net = (<cmlp_net *> cnp.PyArray_DATA(record))[0]
+        self.least_size = sizeof(float)
+        if wrong_program(&self.code, self.operations, CMLP_ALIGN // sizeof(float)) is not None:
+            self.least_size = sizeof(double)
+            wrong = wrong_program(&self.code, self.operations, CMLP_ALIGN // sizeof(double))
+            if wrong is not None:
+                raise ValueError(f"this is no program: {wrong}")
         if not may_go(&self.code, self.code.net.per_sample):
             raise ValueError(f"per_sample={self.code.net.per_sample}: this program can go "
                              f"{', '.join(self.per_sample_ways)} (PER_SAMPLE_WAYS)")
@@ -249,12 +260,17 @@ cdef class Program:
 
     def workspace_size(self, ptrdiff_t rows, int n_threads=1):
         """Elements of a workspace for `rows` samples at a time (at most ROWS_AT_ONCE per thread)."""
-        cdef Code code = self.at_work(0, rows)
+        cdef Code code = self.at_work(sizeof(double), rows)
+        expect_threads(n_threads)
+        if not 0 <= rows <= n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE:
+            raise ValueError(f"rows must be 0 to {n_threads * CMLP_ROWS_AT_ONCE}, not {rows}")
         return workspace_elements(&code.net, rows, n_threads)
 
-    cdef Code at_work(self, ptrdiff_t size, ptrdiff_t rows=1) noexcept:
+    cdef Code at_work(self, ptrdiff_t size, ptrdiff_t rows=1) except *:
         """The code with the kernels for elements of this size, for batches of so many rows."""
         cdef Code code = self.code
+        if size < self.least_size:
+            raise TypeError("the program is for float64: its padding is not enough for vectors of float32")
         code.k = cmlp_table(_level, size == sizeof(double))
         code.size = size
         if rows < self.least_units_first:
@@ -311,13 +327,12 @@ cdef class Program:
         buffers of sample c, or both None.
         """
         cdef Code code = self.at_work(sizeof(floating))
-        cdef const floating[:, ::1] X = samples.X
         cdef ptrdiff_t c, n_clipped = 0
         cdef double loss = 0.0
         cdef cmlp_target to = cmlp_target(NULL, scale, INFINITY)
         cdef Samples s
         cdef Workspace w
-        _samples = set_samples(&s, &code.net, X, samples)
+        _samples = set_samples[floating](&s, &code.net, samples.X, 0, samples)
         w = workspace_in(&code, workspace, 1, 1)
         expect("params", params.shape[0], code.net.n_parameters)
         expect("gradient", gradient.shape[0], code.net.n_parameters)
@@ -332,17 +347,21 @@ cdef class Program:
                 loss += weight_of(&s, c) * learn(&code, &params[0], &to, &s, c, &w, &n_clipped)
         return loss
 
-    def predict(self, const floating[::1] params, const floating[:, ::1] X, floating[:, ::1] out,
+    def predict(self, const floating[::1] params, X, floating[:, ::1] out,
                 floating[::1] workspace, int n_threads=1):
         """out (M, n_outputs) = ŷ of every row of X; workspace: for n_threads · ROWS_AT_ONCE rows, or M."""
-        cdef Code code = self.at_work(sizeof(floating), X.shape[0])
+        cdef const floating[:, ::1] x = X
+        cdef Code code = self.at_work(sizeof(floating), x.shape[0])
         cdef Samples s
         cdef Workspace w
         cdef Job job
+        _held = held((X,))
+        if not x.shape[0]:
+            raise ValueError("X has no rows")
         memset(&s, 0, sizeof(Samples))  # no targets are read
-        s.X, s.n, s.n_rows = <const char *> &X[0, 0], X.shape[0], X.shape[0]
+        s.X, s.n, s.n_rows = <const char *> &x[0, 0], x.shape[0], x.shape[0]
         expect("params", params.shape[0], code.net.n_parameters)
-        expect_rows("X", s.n, X.shape[1], s.n, code.net.n_inputs)
+        expect_rows("X", s.n, x.shape[1], s.n, code.net.n_inputs)
         expect_rows("out", out.shape[0], out.shape[1], s.n, code.net.n_outputs)
         expect_threads(n_threads)
         n_threads = <int> min(<ptrdiff_t> n_threads, (s.n + CMLP_ROWS_AT_ONCE - 1) // CMLP_ROWS_AT_ONCE)
@@ -372,20 +391,20 @@ cdef class Program:
 
         The decision is the arg max for classes, otherwise it is on which side of ½ (hinge: of 0) every ŷ_i is.
         """
-        cdef const floating[:, ::1] X = samples.X
-        cdef Code code = self.at_work(sizeof(floating), X.shape[0])
+        given = samples.X
+        cdef Code code = self.at_work(sizeof(floating), len(given))
         cdef ptrdiff_t start = 0, r, at
         cdef double loss = 0.0, correct = 0.0
         cdef double losses[CMLP_ROWS_AT_ONCE]
         cdef Samples s
         cdef Workspace w
         cdef cmlp_rows rows
-        _samples = set_samples(&s, &code.net, X, samples)
+        _samples = set_samples[floating](&s, &code.net, given, 0, samples)
         expect("params", params.shape[0], code.net.n_parameters)
         w = workspace_in(&code, workspace, min(s.n, <ptrdiff_t> CMLP_ROWS_AT_ONCE), 1)
         with nogil:
             while start < s.n:
-                rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start))
+                rows = rows_of(&code, &w, 0, min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, s.n - start), 0)
                 leave_inputs(&code, &s, start, &rows)
                 forward_rows(&code, &params[0], &s, start, &rows, NULL)
                 lose_rows(&code, &s, start, &rows, losses)

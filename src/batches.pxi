@@ -102,12 +102,12 @@ cdef bint learn_rows(Job *job, ptrdiff_t start, const cmlp_rows *rows, double *l
     return True
 
 
-cdef cmlp_rows rows_for(const Job *job, ptrdiff_t first, ptrdiff_t stop) noexcept nogil:
+cdef cmlp_rows rows_for(const Job *job, ptrdiff_t first, ptrdiff_t stop, int thread) noexcept nogil:
     """Rows of the workspace from `first` on, as `rows_of` has them, for the rows at work.
 
     All of these lie in one place, be it X or the workspace.
     """
-    cdef cmlp_rows all = rows_of(job.p, job.w, 0, job.rows), rows = rows_of(job.p, job.w, first, stop)
+    cdef cmlp_rows all = rows_of(job.p, job.w, 0, job.rows, thread), rows = rows_of(job.p, job.w, first, stop, thread)
     cdef char *copies = all.x
     if not all.units_first:
         leave_inputs(job.p, job.s, job.start, &all)
@@ -124,7 +124,7 @@ cdef void learn_part(void *context, ptrdiff_t part, int thread) noexcept nogil:
     cdef ptrdiff_t stop = share(job.rows, granule, part + 1, job.n_parts)
     cdef cmlp_rows rows
     while first < stop:
-        rows = rows_for(job, first, stop)
+        rows = rows_for(job, first, stop, thread)
         if not learn_rows(job, job.start + first, &rows, job.losses + first, thread):
             return
         first += rows.n
@@ -151,7 +151,7 @@ cdef void sum_gradient(void *context, ptrdiff_t part, int thread) noexcept nogil
             stop = min(at + INPUTS_AT_ONCE, end) if job.at_once else end
             row = 0
             while row < job.rows:
-                rows = rows_for(job, row, job.rows)
+                rows = rows_for(job, row, job.rows, thread)
                 p.k.batch_gradient(op, job.vectors.gradient, &rows, at, stop, row > 0 or not job.first_rows)
                 row += rows.n
             if job.at_once:
@@ -173,7 +173,7 @@ cdef bint count_losses(Job *job) noexcept nogil:
         weighted = job.losses[r] * weight_of(job.s, c)
         loss, batch_loss = loss + weighted, batch_loss + weighted
         if job.u.counts_right:
-            at = rows_of(job.p, job.w, r, r + 1)
+            at = rows_of(job.p, job.w, r, r + 1, 0)
             count_right(job.p, job.s, c, at.activations, unit_step(&at), &job.result.correct)
     job.result.loss, job.batch_loss = loss, batch_loss
     if n < job.rows:
@@ -276,7 +276,7 @@ cdef void predict_rows(void *context, ptrdiff_t part, int thread) noexcept nogil
     cdef Job *job = <Job *> context
     cdef const Code *p = job.p
     cdef ptrdiff_t at = part * CMLP_ROWS_AT_ONCE, row = p.net.n_outputs * p.size, r, first = thread * CMLP_ROWS_AT_ONCE
-    cdef cmlp_rows rows = rows_of(p, job.w, first, first + min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, job.s.n - at))
+    cdef cmlp_rows rows = rows_of(p, job.w, first, first + min(<ptrdiff_t> CMLP_ROWS_AT_ONCE, job.s.n - at), thread)
     leave_inputs(p, job.s, at, &rows)
     if rows.n == 1:
         run_forward(p, job.vectors.params, x_of(p, job.s, at), rows.activations, 0)

@@ -81,8 +81,13 @@ cdef cnp.ndarray records_of(object values, object dtype, int ndim):
     return array if cnp.PyArray_ISCARRAY_RO(array) else array.copy()
 
 
-cdef cmlp_update update_of(object update):
-    return (<cmlp_update *> cnp.PyArray_DATA(records_of(update, UPDATE, 0)))[0]
+cdef cmlp_update update_of(object update) except *:
+    cdef cmlp_update u = (<cmlp_update *> cnp.PyArray_DATA(records_of(update, UPDATE, 0)))[0]
+    if not 0 <= u.rule < len(RULES):
+        raise ValueError(f"rule={u.rule}: expected an id of RULES")
+    if not 1 <= u.batch_size <= <ptrdiff_t> 1 << 60:  # so that the end of a batch is a number of 64 bits
+        raise ValueError(f"batch_size must be 1 or more, and at most 2**60, not {u.batch_size}")
+    return u
 
 
 cdef bint updates_plainly(const cmlp_update *u) noexcept nogil:
@@ -109,12 +114,15 @@ cdef int expect_rows(str what, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t n, p
     return 0
 
 
-cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X, object samples):
-    """Returns what the pointers point into besides X, to be kept until the call is over."""
+cdef tuple set_samples(Samples *s, const cmlp_net *net, object given, floating number, object samples):
+    """Returns what the pointers point into, to be kept until the call is over; number: of the type that is meant."""
     keep = samples.Y, samples.labels, samples.weights
+    cdef const floating[:, ::1] X = given
     cdef const floating[:, ::1] Y = keep[0]
     cdef const int64_t[::1] labels = keep[1]
     cdef const double[::1] weights = keep[2]
+    if not X.shape[0]:
+        raise ValueError("samples.X has no rows")
     memset(s, 0, sizeof(Samples))
     s.X, s.n, s.n_rows, s.checked = <const char *> &X[0, 0], X.shape[0], X.shape[0], samples.checked
     expect_rows("samples.X", s.n, X.shape[1], s.n, net.n_inputs)
@@ -125,11 +133,13 @@ cdef tuple set_samples(Samples *s, const cmlp_net *net, const floating[:, ::1] X
         s.Y = <const char *> &Y[0, 0]
     if labels is not None:
         expect("samples.labels", labels.shape[0], s.n)
+        if Y is None and net.loss != CMLP_CROSS_ENTROPY and net.loss != CMLP_HINGE:
+            raise ValueError("samples.labels are for cross_entropy and hinge: other losses need Y")
         s.labels = &labels[0]
     if weights is not None:
         expect("samples.weights", weights.shape[0], s.n)
         s.weights = &weights[0]
-    return keep
+    return X, Y, labels, weights, held((given, *keep))
 
 
 cdef cnp.ndarray vector(object values, int type_number, str name):
@@ -138,6 +148,14 @@ cdef cnp.ndarray vector(object values, int type_number, str name):
             or cnp.PyArray_NDIM(values) != 1 or not cnp.PyArray_ISCARRAY_RO(values)):
         raise TypeError(f"{name} must be a contiguous vector of {cnp.PyArray_DescrFromType(type_number)}")
     return values
+
+
+cdef char *scale_of(object values, ptrdiff_t n, int type_number, str name) except NULL:
+    """Where a live array of the scale of n inputs lies."""
+    expect(name, cnp.PyArray_DIM(vector(values, type_number, name), 0), n)
+    if not cnp.PyArray_ISWRITEABLE(values):
+        raise ValueError(f"{name} must be writable")
+    return cnp.PyArray_BYTES(values)
 
 
 cdef char *vector_of(object values, floating[::1] params, str name) except? NULL:
@@ -151,7 +169,7 @@ cdef char *vector_of(object values, floating[::1] params, str name) except? NULL
 
 cdef list set_vectors(cmlp_vectors *v, const cmlp_net *net, floating[::1] params, object buffers):
     """Returns what the pointers point into besides the parameters."""
-    keep = [buffers.gradient, buffers.average]
+    keep = [buffers.gradient, buffers.average, held((params.base,))]
     expect("params", params.shape[0], net.n_parameters)
     v.params = <char *> &params[0]
     v.gradient = vector_of(keep[0], params, "buffers.gradient")
@@ -162,6 +180,55 @@ cdef list set_vectors(cmlp_vectors *v, const cmlp_net *net, floating[::1] params
         v.slots[<int> SLOTS[name]] = vector_of(values, params, name)
         keep.append(values)
     return keep
+
+
+cdef int expect_slots(const cmlp_vectors *v, const cmlp_update *u) except -1:
+    """Whether all vectors are there that the rule of the update reads (step.h)."""
+    needed = []
+    if u.rule == CMLP_ADAM or u.momentum != 0.0 and (u.rule == CMLP_SGD or u.rule == CMLP_RMSPROP):
+        needed.append("velocity")
+    if u.rule == CMLP_ADAM or u.rule == CMLP_RMSPROP or u.rule == CMLP_ADAGRAD:
+        needed.append("squares")
+    if u.rule == CMLP_ADAM and u.amsgrad:
+        needed.append("largest_squares")
+    if u.rule == CMLP_RMSPROP and u.centered:
+        needed.append("means")
+    if u.rule == CMLP_RPROP:
+        needed += ["last_signs", "step_sizes"]
+    for name in needed:
+        if v.slots[<int> SLOTS[name]] == NULL:
+            raise ValueError(f"buffers.slots has no {name!r}, which this update needs")
+    if v.gradient == NULL and not updates_plainly(u):
+        raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
+    return 0
+
+
+cdef int expect_visits(const int64_t *order, ptrdiff_t n, ptrdiff_t n_rows) except -1:
+    """Whether an order visits rows that there are: a sum of signs, which vectors make of many visits at once."""
+    cdef uint64_t signs = 0, last = n_rows - 1
+    cdef ptrdiff_t i
+    for i in range(n):
+        signs |= <uint64_t> order[i] | (last - <uint64_t> order[i])
+    if signs >> 63 == 0:
+        return 0
+    for i in range(n):
+        if not 0 <= order[i] < n_rows:
+            raise ValueError(f"order visits row {order[i]}: expected rows 0 to {n_rows - 1}")
+    return 0
+
+
+cdef list held(tuple objects):
+    """Weak references to arrays and to those that their memory belongs to, None left out.
+
+    As long as they exist, NumPy refuses to resize these arrays, even with refcheck=False, in callbacks and other threads.
+    """
+    cdef list references = []
+    cdef object array
+    for array in objects:
+        while isinstance(array, np.ndarray):
+            references.append(PyWeakref_NewRef(array, None))
+            array = array.base
+    return references
 
 
 cdef int expect_threads(int n_threads) except -1:

@@ -49,19 +49,22 @@ def embed(Program program, cnp.ndarray params, cnp.ndarray workspace, scaling=No
     cdef bint is_double = cnp.PyArray_TYPE(params) == <int> cnp.NPY_DOUBLE
     cdef Code code = program.at_work(sizeof(double) if is_double else sizeof(float))
     cdef Workspace w = workspace_for_one(&code, params, workspace)
+    cdef char *mean = NULL
+    cdef char *scale = NULL
+    if scaling is not None:
+        mean, scale = (scale_of(scaling[0], code.net.n_inputs, cnp.PyArray_TYPE(params), "mean"),
+                       scale_of(scaling[1], code.net.n_inputs, cnp.PyArray_TYPE(params), "scale"))
     cdef Embedded *e = <Embedded *> calloc(1, sizeof(Embedded))
     if e == NULL:
         raise MemoryError("no memory for a capsule")
-    e.code, e.w = code, w
+    e.code, e.w, e.mean, e.scale = code, w, mean, scale
     e.params = cnp.PyArray_DATA(params)
-    if scaling is not None:
-        e.mean, e.scale = cnp.PyArray_DATA(scaling[0]), cnp.PyArray_DATA(scaling[1])
     e.public_part.n_inputs = e.code.net.n_inputs
     e.public_part.n_outputs = e.code.net.n_outputs
     e.public_part.is_double = is_double
     e.public_part.predict = embedded_predict
     e.public_part.learn = embedded_learn
-    keeps = (program, params, workspace, scaling)
+    keeps = (program, params, workspace, scaling, held((params, workspace, *(scaling or ()))))
     Py_INCREF(keeps)
     e.keeps = <PyObject *> keeps
     return PyCapsule_New(e, CMLP_CAPSULE, free_embedded)

@@ -7,18 +7,19 @@ cdef extern from "kernels/kernels.h" nogil:
     enum: CMLP_BLOCK
     enum: CMLP_MOST_AHEAD
     enum: CMLP_ROWS_AT_ONCE
+    enum: CMLP_PACK
     enum: CMLP_N_SLOTS
     enum: CMLP_BY_OPERATION
     enum: CMLP_IN_BLOCKS
     enum: CMLP_AS_CHAIN
     enum: CMLP_AHEAD
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
-    const int CMLP_SGD, CMLP_RPROP, CMLP_NO_STEP, CMLP_ROWS_FIRST, CMLP_UNITS_FIRST
+    const int CMLP_SGD, CMLP_ADAM, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_RPROP, CMLP_NO_STEP, CMLP_ROWS_FIRST, CMLP_UNITS_FIRST
 
     # of these structs, the fields that the loops use
     ctypedef struct cmlp_op:
-        int kind, layout, accumulate
-        ptrdiff_t n_in, n_out, source, z, out, weights, ld, biases
+        int kind, activation, layout, accumulate, input_gradient
+        ptrdiff_t n_in, n_out, source, z, out, weights, ld, biases, delta
         double dropout
 
     ctypedef struct cmlp_net:
@@ -31,7 +32,7 @@ cdef extern from "kernels/kernels.h" nogil:
         uint64_t seed
         double clip_delta, clip_value, clip_norm, weight_decay, alpha, loss_scale, l1, max_norm, average_decay
         double momentum, eps
-        int rule, decoupled, dropout, mean, weighted_mean, counts_right
+        int rule, amsgrad, centered, decoupled, dropout, mean, weighted_mean, counts_right
 
     uint64_t cmlp_mask_key(uint64_t seed, uint64_t step, uint64_t position, uint64_t op) noexcept
 
@@ -74,6 +75,7 @@ cdef extern from "kernels/kernels.h" nogil:
         char *activations
         char *errors
         char *deltas
+        char *pack
 
     ctypedef struct cmlp_targets:
         const void *const *y

@@ -79,9 +79,10 @@ cdef class OneRow:
         self.fills_gaps, self.n_scaled = fills_gaps, len(scaling)
         self.claim = Claim()
         for i, array in enumerate(scaling):
-            expect(f"scaling[{i}]", array.size, n)
-            self.scale[i] = cnp.PyArray_BYTES(array)
-        self.keeps = program, params, workspace, rows, scaling
+            if i > 4:
+                raise ValueError(f"scaling must have at most 5 arrays, not {len(scaling)}")
+            self.scale[i] = scale_of(array, n, cnp.NPY_DOUBLE if i < 3 else self.type_number, f"scaling[{i}]")
+        self.keeps = program, params, workspace, rows, scaling, held((params, workspace, *scaling))
 
     @property
     def n_steps(self):
@@ -122,8 +123,9 @@ cdef class OneRow:
             keeps = set_vectors[double](&self.vectors, &self.code.net, trained, buffers)
         else:
             keeps = set_vectors[float](&self.vectors, &self.code.net, trained, buffers)
-        if self.vectors.gradient == NULL and not self.plain:
-            raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
+        if self.update.batch_size != 1:
+            raise ValueError(f"batch_size must be 1 for one row, not {self.update.batch_size}")
+        expect_slots(&self.vectors, &self.update)
         self.model, self.plan_keeps = model, (trained, keeps)
 
     # ------------------------------------------------------------------------------------------------ what is given

@@ -8,7 +8,7 @@ cdef bint reads_x_once(const Code *p) noexcept:
     for i in range(1, p.n_ops):
         if p.ops[i].source < 0:
             return False
-    return p.ops[0].kind == CMLP_DENSE
+    return p.ops[0].kind == CMLP_DENSE and p.ops[0].source == -1
 
 
 cdef bint is_chain(const Code *p) noexcept:
@@ -21,7 +21,7 @@ cdef bint is_chain(const Code *p) noexcept:
             return False
         if i and op.n_in != p.ops[i - 1].n_out:
             return False
-    return p.ops[p.n_ops - 1].out == p.net.output
+    return p.ops[p.n_ops - 1].out == p.net.output and p.ops[p.n_ops - 1].n_out == p.net.n_outputs
 
 
 cdef bint may_go(const Code *p, int way) noexcept:
@@ -53,14 +53,14 @@ cdef double learn(const Code *p, const void *params, const cmlp_target *to, cons
 
 
 cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
-                        const Workspace *w, Result *result, ptrdiff_t first=0) noexcept nogil:
-    """From the visit `first` on."""
+                        const Workspace *w, ptrdiff_t start, ptrdiff_t stop, Result *result) noexcept nogil:
+    """The visits start..stop-1, one after the other."""
     cdef cmlp_target to
     cdef ptrdiff_t t, c
     cdef double loss
     cdef bint looks = not s.checked and p.net.per_sample < CMLP_AS_CHAIN  # a chain sees it in z
     to.values, to.clip_delta = params, u.clip_delta
-    for t in range(first, s.n):
+    for t in range(start, stop):
         c = sample_at(s, t)
         if looks and p.k.first_nonfinite(p.net.n_inputs, x_of(p, s, c)) >= 0:
             result.bad = t
@@ -84,19 +84,21 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
     cdef cmlp_target to
     cdef ptrdiff_t start = 0, c, t, count, good
     cdef double loss
+    cdef bint updates_left = False
     cdef int i
     to.values, to.clip_delta = params, u.clip_delta
     while start < s.n and result.bad < 0:
         count = min(<ptrdiff_t> CMLP_BLOCK, s.n - start)
         take_block(p, s, start, count, next)
-        if not p.k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram):
+        if not p.k.block_turn(op, params, before if updates_left else NULL, w.updates, next, w.products, w.gram):
             good = count if s.checked else n_finite(p, count, next)
-            if good == count:  # x·x overflows, or Wᵀx: whichever it is, the updates of the block before are made
-                train_plainly(p, params, s, rates, u, w, result, start)
-                return
-            # the samples before it are learnt from: nothing of theirs depends on it
-            result.bad, count = start + good, good
-            take_block(p, s, start, count, next)
+            if good < count:  # the samples before it are learnt from: nothing of theirs depends on it
+                result.bad, count = start + good, good
+                take_block(p, s, start, count, next)
+            if p.k.first_nonfinite(count * (count - 1) // 2, w.gram) >= 0:  # where W x need not overflow
+                train_plainly(p, params, s, rates, u, w, start, start + count, result)
+                updates_left, start = False, start + count
+                continue
         memset(w.updates, 0, CMLP_BLOCK * p.net.width * p.size)
         for t in range(count):
             c = sample_at(s, start + t)
@@ -115,8 +117,9 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
             result.n_clipped += p.k.block_backward(op, t, &to, w.activations, w.errors, w.scratch, w.updates)
         if count:
             memcpy(before, next, sizeof(before))
+            updates_left = True
         start += count
-    if start:
+    if updates_left:
         p.k.block_turn(op, params, before, w.updates, NULL, w.products, w.gram)
 
 
@@ -150,4 +153,4 @@ cdef void train_per_sample(const Code *p, char *params, const Samples *s, const 
     elif p.net.per_sample == CMLP_AHEAD:
         train_ahead(p, params, s, rates, u, w, result)
     else:
-        train_plainly(p, params, s, rates, u, w, result)
+        train_plainly(p, params, s, rates, u, w, 0, s.n, result)

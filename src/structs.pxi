@@ -28,6 +28,7 @@ cdef struct Workspace:
     char *updates  # of per-sample SGD in blocks: U (CMLP_BLOCK, width),
     char *products  # Z (the same)
     char *gram  # and G
+    char *packs  # (threads, CMLP_PACK), where there are LEAST_ROWS_PACKED rows
 
 
 # A step, as weights and as biases make it.
@@ -67,6 +68,7 @@ cdef struct Job:
 cdef enum:
     MOST_LANES = 16
     LEAST_UNITS_FIRST = 16
+    LEAST_ROWS_PACKED = 16
 
 
 cdef ptrdiff_t whole_vectors(const cmlp_net *net, ptrdiff_t rows) noexcept nogil:
@@ -78,7 +80,8 @@ cdef ptrdiff_t whole_vectors(const cmlp_net *net, ptrdiff_t rows) noexcept nogil
 cdef ptrdiff_t workspace_elements(const cmlp_net *net, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
     rows = whole_vectors(net, rows)
     return (rows * (2 * net.n_activations + net.x_stride + net.n_deltas)
-            + (2 * n_threads + 3 * CMLP_BLOCK) * net.width + CMLP_BLOCK * CMLP_BLOCK)
+            + (2 * n_threads + 3 * CMLP_BLOCK) * net.width + CMLP_BLOCK * CMLP_BLOCK
+            + (n_threads * CMLP_PACK if rows >= LEAST_ROWS_PACKED else 0))
 
 
 cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n_threads) noexcept nogil:
@@ -93,10 +96,12 @@ cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n
     w.updates = w.scratch + n_threads * 2 * p.net.width * p.size
     w.products = w.updates + CMLP_BLOCK * p.net.width * p.size
     w.gram = w.products + CMLP_BLOCK * p.net.width * p.size
+    w.packs = workspace + (workspace_elements(&p.net, rows, n_threads) - n_threads * CMLP_PACK) * p.size
     return w
 
 
-cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdiff_t stop) noexcept nogil:
+cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdiff_t stop,
+                       int thread) noexcept nogil:
     """Rows of the workspace from `first` on: up to `stop`, or units first, as many of them as lie in one block."""
     cdef cmlp_rows r
     cdef ptrdiff_t row = first
@@ -111,6 +116,7 @@ cdef cmlp_rows rows_of(const Code *p, const Workspace *w, ptrdiff_t first, ptrdi
     r.activations = w.activations + (row * p.net.n_activations + r.first) * p.size
     r.errors = w.errors + (row * p.net.n_activations + r.first) * p.size
     r.deltas = w.deltas + row * p.net.n_deltas * p.size
+    r.pack = w.packs + thread * CMLP_PACK * p.size
     return r
 
 
@@ -163,8 +169,10 @@ cdef void run_forward(const Code *p, const void *params, const void *x, char *ac
 
 
 cdef ptrdiff_t output_z(const Code *p) noexcept nogil:
-    """Where the net input of the output is; -1: it is x."""
+    """Where the net input of the output is, which natural pairs read; -1: it is x."""
     cdef const cmlp_op *last = &p.ops[p.n_ops - 1]
+    if not p.net.fused:
+        return p.net.output
     return last.z if last.kind == CMLP_DENSE else last.source
 
 

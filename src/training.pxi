@@ -21,21 +21,25 @@ cdef class Training:
     cdef char *workspace
     cdef ptrdiff_t workspace_size
     cdef double *last_loss
+    cdef cnp.ndarray losses  # of the rows at work
     cdef Job job
     cdef Result epoch
 
     def __init__(self, Program program, params, buffers, samples, update):
         self.program, self.update = program, update_of(update)
         self.plain = updates_plainly(&self.update)
-        if self.update.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, not {self.update.batch_size}")
         if params.dtype == np.float64:
             unpack[double](self, params, buffers, samples)
         else:
             unpack[float](self, params, buffers, samples)
-        if self.job.vectors.gradient == NULL and not self.plain:
-            raise ValueError("buffers.gradient is None, but this update needs one: it is not plain")
+        expect_slots(&self.job.vectors, &self.update)
         self.job.p, self.job.u = &self.code, &self.update
+
+    cdef double *losses_of(self, ptrdiff_t rows) except NULL:
+        """Memory for the losses of so many rows: too much for a small stack."""
+        if self.losses is None or cnp.PyArray_DIM(self.losses, 0) < rows:
+            self.losses = np.empty(rows)
+        return <double *> cnp.PyArray_DATA(self.losses)
 
     @property
     def loss(self):
@@ -74,7 +78,6 @@ cdef class Training:
         cdef cnp.ndarray visits = None if order is None else vector(order, cnp.NPY_INT64, "order")
         cdef Rates gammas = Rates(<const double *> cnp.PyArray_DATA(given_rates), cnp.PyArray_DIM(given_rates, 0),
                                   first_step)
-        cdef double losses[CMLP_MOST_THREADS * CMLP_ROWS_AT_ONCE]
         cdef Workspace w
         cdef Job *job = &self.job
         cdef ptrdiff_t rows = min(self.update.batch_size, n_threads * <ptrdiff_t> CMLP_ROWS_AT_ONCE)
@@ -89,11 +92,12 @@ cdef class Training:
         s.checked = s.checked or checked
         if order is not None:
             s.order = <const int64_t *> cnp.PyArray_DATA(visits) + start
+            expect_visits(s.order, s.n, s.n_rows)
         else:
             skip_rows(&self.code, &s, start)
         w = split(&self.code, self.workspace, rows, n_threads)
         job.n_parts, job.rows_at_once = n_threads, rows
-        job.s, job.rates, job.w, job.losses = &s, &gammas, &w, losses
+        job.s, job.rates, job.w, job.losses = &s, &gammas, &w, NULL if self.plain else self.losses_of(rows)
         job.t, job.scale, job.last_loss = 0, 1.0, self.last_loss[0]
         memset(job.n_clipped, 0, sizeof(job.n_clipped))
         if start == 0:
@@ -118,16 +122,15 @@ cdef void learn_visits(Job *job, bint plain, int n_threads) noexcept nogil:
 
 cdef int unpack(Training training, floating[::1] params, object buffers, object samples) except -1:
     """Checks the arrays, and says where they lie."""
-    cdef const floating[:, ::1] X = samples.X
     cdef floating[::1] workspace = buffers.workspace
     cdef double[::1] last_loss = buffers.last_loss
     training.code = training.program.at_work(sizeof(floating), training.update.batch_size)
-    kept = set_samples(&training.samples, &training.code.net, X, samples)
+    kept = set_samples[floating](&training.samples, &training.code.net, samples.X, 0, samples)
     vectors = set_vectors(&training.job.vectors, &training.code.net, params, buffers)
     expect("buffers.last_loss", 0 if last_loss is None else last_loss.shape[0], 1)
     training.workspace, training.workspace_size = <char *> &workspace[0], workspace.shape[0]
     training.last_loss = &last_loss[0]
-    training.keeps = params, X, workspace, last_loss, kept, vectors
+    training.keeps = params, workspace, last_loss, kept, vectors
     return 0
 
 

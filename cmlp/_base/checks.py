@@ -108,6 +108,28 @@ def check_number(
     raise error(f"{what} must be a finite number{bounds}, not {shown(value)}")
 
 
+def check_in_dtype(
+    value: float, dtype: np.dtype[Any], what: str, *, above: float | None = None, below: float | None = None
+) -> float:
+    """Return a number that was checked as a double if it keeps its sense in the network's dtype.
+
+    There it must be finite and within the bounds, above < value < below, where given.
+
+    >>> check_in_dtype(1e-50, np.dtype("float32"), "eps", above=0)
+    Traceback (most recent call last):
+    ValueError: eps=1e-50 is 0.0 in float32, but must be finite with 0 < eps: take another value, or dtype="float64"
+    """
+    with np.errstate(all="ignore"):
+        rounded = float(dtype.type(value))
+    if math.isfinite(rounded) and (above is None or rounded > above) and (below is None or rounded < below):
+        return value
+    bounds = [str(above), "<", what] if above is not None else [what]
+    bounds += ["<", str(below)] if below is not None else []
+    limits = f" with {' '.join(bounds)}" if len(bounds) > 1 else ""
+    todo = "take another value" + ('' if dtype == np.float64 else ', or dtype="float64"')
+    raise ValueError(f"{what}={value!r} is {rounded} in {dtype}, but must be finite{limits}: {todo}")
+
+
 def check_count(value: object, what: str, minimum: int = 1) -> int:
     """Return a whole number (Python's or NumPy's, no bool) as an int, if it is at least the minimum.
 

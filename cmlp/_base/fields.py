@@ -269,10 +269,16 @@ def settings_of(value: Declared) -> dict[str, Any]:
     3.0
     """
     kind: Any = type(value)
-    return {s: decided for s, name in _settings(kind) if (decided := getattr(value, name)) is not None}
+    fields = fields_by_setting(kind).items()
+    return {s: decided for s, name in fields if (decided := getattr(value, name)) is not None}
 
 
 @cache
-def _settings(kind: Any) -> list[tuple[str, str]]:
-    """Return the settings that a class's fields decide, each with the name of its field."""
-    return [(f.metadata["setting"], f.name) for f in dataclasses.fields(kind) if f.metadata.get("setting")]
+def fields_by_setting(kind: Any) -> dict[str, str]:
+    """Return the settings of the core that a class's fields decide, each with the name of its field.
+
+    >>> import cmlp
+    >>> fields_by_setting(cmlp.RMSprop)["beta2"]
+    'beta'
+    """
+    return {f.metadata["setting"]: f.name for f in dataclasses.fields(kind) if f.metadata.get("setting")}

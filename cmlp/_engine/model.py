@@ -16,7 +16,7 @@ from cmlp._engine.failures import in_state
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
-from cmlp._engine.update import Updates, make_update
+from cmlp._engine.update import Updates, make_update, step_rates
 from cmlp.averaging import EMA
 from cmlp.data.arrays import check_inputs, check_row, check_targets, check_weights
 from cmlp.data.samples import Samples
@@ -24,7 +24,6 @@ from cmlp.initializers import initial_biases, initial_weights
 from cmlp.layers import Layer, check_width, dense_layers, layer_from_config, layer_to_config
 from cmlp.losses import CLASSIFYING, LOSSES, Loss, loss_name
 from cmlp.optimizers import Optimizer, Rprop, SteppingOptimizer, as_optimizer, needed_slots
-from cmlp.schedules import rates_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -237,7 +236,7 @@ class Model:
         self._spare: dict[str, Any] = {}
         self.weights, self.biases = self.views(self.parameters)
         self.slots = {}
-        self.updates = Updates()
+        self.updates = Updates(self.dtype)
         self.set_optimizer(as_optimizer(optimizer))
 
     def initialise(self) -> None:
@@ -462,7 +461,7 @@ class Model:
         """Let `one_row` learn with the present optimiser, which suits a stream; return whether that was new to it."""
         if self.one_row.planned or not isinstance(self.optimizer, SteppingOptimizer):
             return False
-        update = make_update(self.optimizer, 1, drops_out=self.drops_out)
+        update = make_update(self.optimizer, 1, self.dtype, drops_out=self.drops_out)
         if self._gradient is None and not is_plain(update):
             self._gradient = self.new_vector()
         buffers = OneRowBuffers(
@@ -485,11 +484,8 @@ class Model:
         looks = n > 1 or first_step < 2 or first_step.bit_count() == 1 or first_step % _RATES_AHEAD == 0
         if looks and self.slots and in_state(self) is not None:
             return None
-        rates, scale = rates_of(schedule, first_step, n, self.n_epochs), schedule.scale(self.memory)
-        rates = rates if scale == 1.0 else rates * scale
-        if len(rates) == n:
-            return rates
-        return np.full(n, rates[0]) if len(rates) == 1 else None
+        rates = step_rates(schedule, self.memory, first_step, n, self.n_epochs, self.dtype)
+        return rates if len(rates) == n else np.full(n, rates[0])
 
     def draw_dropout_seed(self) -> int | None:
         """Return a seed for the masks of one training call, or None if no layer drops anything out."""

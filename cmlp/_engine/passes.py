@@ -17,9 +17,10 @@ from cmlp._core import Allowed, Training, first_nonfinite, is_plain, see_interru
 from cmlp._engine.failures import Failure, at_sample, in_state
 from cmlp._engine.model import Snapshot
 from cmlp._engine.threads import Crossover
+from cmlp._engine.update import step_rates
 from cmlp.averaging import EMA, SWA
 from cmlp.optimizers import SteppingOptimizer
-from cmlp.schedules import Constant, rates_of
+from cmlp.schedules import Constant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -193,15 +194,12 @@ class Run:
         if not isinstance(optimizer, SteppingOptimizer):
             raise TypeError(f"{type(optimizer).__name__} takes all samples and searches: use fit")
         schedule = optimizer.schedule
-        if schedule.known_ahead:
-            rates = schedule.rates(model.n_steps, n_steps, model.n_epochs)
-        else:
-            with Allowed():  # users' code
-                rates = rates_of(schedule, model.n_steps, n_steps, model.n_epochs)
+        asked = schedule, model.memory, model.n_steps, n_steps, model.n_epochs, model.dtype
         if type(schedule) is Constant:
-            self._constant = optimizer, rates
-        scale = schedule.scale(model.memory)
-        return rates if scale == 1.0 else rates * scale
+            self._constant = optimizer, step_rates(*asked)
+            return self._constant[1]
+        with Allowed():  # it may be users' code
+            return step_rates(*asked)
 
     def average_epoch(self) -> None:
         """Count the weights at the end of this epoch in, if the mean over the epochs is asked for."""

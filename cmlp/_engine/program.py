@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cmlp._base.checks import check_in_dtype
 from cmlp._core import ALIGN, BATCH_WAYS, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
-from cmlp.losses import Loss, is_fused, loss_id, loss_parameter
+from cmlp.losses import Loss, is_fused, loss_id, loss_name, loss_parameter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,6 +101,14 @@ class Lowering:
         gives_output = (last["out"], last["n_out"]) == self.output and not last["accumulate"]
         last["fused"] = gives_output and is_fused(loss, list(ACTIVATIONS)[last["activation"]])
         self.loss, self.loss_parameter = loss_id(loss), loss_parameter(loss)
+        self._check_numbers(loss, dtype)
+
+    def _check_numbers(self, loss: str | Loss, dtype: np.dtype[Any]) -> None:
+        """Raise unless the loss's parameter and the activations' α keep their sense in the dtype."""
+        bounds = {"huber": (0, None), "quantile": (0, 1)}.get(loss_name(loss), (None, None))
+        check_in_dtype(self.loss_parameter, dtype, f"the parameter of {loss}", above=bounds[0], below=bounds[1])
+        for alpha in {op["alpha"] for op in self.operations}:
+            check_in_dtype(alpha, dtype, "alpha")
 
     def _check_places(self) -> None:
         """Raise unless all that operations read and write is there: a user's layer may have told another width."""

@@ -14,8 +14,8 @@ from cmlp._core import first_nonfinite, see_interrupt
 from cmlp._engine.failures import Failure, at_sample
 from cmlp._engine.passes import Buffers, Pass
 from cmlp._engine.threads import Crossover
+from cmlp._engine.update import step_rates
 from cmlp.optimizers import LBFGS, SteppingOptimizer
-from cmlp.schedules import rates_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -206,7 +206,7 @@ def _line_search_step(objective: Objective, evaluate: Evaluate) -> Pass:
         return objective.value(trial)
 
     best, lowest = 0.0, start
-    alpha = rates_of(schedule, model.n_steps, 1, model.n_epochs).item() * schedule.scale(model.memory)
+    alpha = step_rates(schedule, model.memory, model.n_steps, 1, model.n_epochs, model.dtype).item()
     value = along(alpha)
     growing = value < start
     for _ in range(_MOST_TRIALS):

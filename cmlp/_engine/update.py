@@ -5,23 +5,30 @@ from __future__ import annotations
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from cmlp._base.checks import check_count, check_name, check_number
+import numpy as np
+
+from cmlp._base.checks import check_count, check_in_dtype, check_name, check_number
+from cmlp._base.fields import fields_by_setting
 from cmlp._core import UPDATE, record
+from cmlp.schedules import Constant, rates_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from cmlp.optimizers import Optimizer
+    from cmlp.schedules import Schedule
 
 REDUCTIONS = ("mean", "sum")
 _PLAIN = (int, float, str, bool, type(None))
+_ABOVE_0 = frozenset(["clip_delta", "clip_value", "clip_norm", "max_norm", "eps", "decrease", "least", "most"])
+_BELOW_1 = frozenset(["beta1", "beta2", "decrease"])
 
 
 class Updates:
     """`make_update` for one model: calls that ask for the same again get the same record, made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
         self._asked: tuple[Any, ...] = ()
         self._n_samples = 0
         self._update: NDArray[np.void] | None = None
@@ -32,7 +39,7 @@ class Updates:
         same = n_samples == self._n_samples and len(asked) == len(self._asked) and all(map(is_, asked, self._asked))
         if same and self._update is not None:
             return self._update
-        update = make_update(optimizer, n_samples, **settings)
+        update = make_update(optimizer, n_samples, self._dtype, **settings)
         if all(type(value) in _PLAIN for value in settings.values()):  # nothing that could change inside
             self._asked, self._n_samples, self._update = asked, n_samples, update
         return update
@@ -41,6 +48,7 @@ class Updates:
 def make_update(
     optimizer: Optimizer,
     n_samples: int,
+    dtype: np.dtype[Any],
     *,
     batch_size: int | str | None = "auto",
     reduction: str = "mean",
@@ -52,7 +60,8 @@ def make_update(
 ) -> NDArray[np.void]:
     """Check the settings of an update and return them as a record of `cmlp._core.UPDATE`.
 
-    settings: further fields of the record. The seed of the dropout masks is left for `Run` to draw.
+    dtype: the network's, in which the settings must keep their sense. settings: further fields of the record. The seed of
+    the dropout masks is left for `Run` to draw.
     """
     kind = type(optimizer).__name__
     if isinstance(batch_size, str) and batch_size == "auto":
@@ -66,10 +75,44 @@ def make_update(
         raise ValueError(f"{next(iter(limits))} does not go with {kind}: its search needs the objective's own gradient")
     if optimizer.searches and drops_out:
         raise ValueError(f"dropout does not go with {kind}: its search needs an objective that stays the same")
+    decided = {**limits, **optimizer.settings, **settings}
+    _check_settings(decided, optimizer, dtype)
     return record(
         UPDATE,
         batch_size=min(batch, n_samples),
         mean=check_name(reduction, REDUCTIONS, "reduction") == "mean",
         dropout=drops_out,
-        **{**limits, **optimizer.settings, **settings},
+        **decided,
     )
+
+
+def _check_settings(settings: dict[str, Any], optimizer: Optimizer, dtype: np.dtype[Any]) -> None:
+    """Raise unless all numbers keep their sense in the dtype: ε is not 0, no β is 1, nothing is infinite."""
+    fields = fields_by_setting(type(optimizer))
+    for setting, value in settings.items():
+        if isinstance(value, float):
+            above, below = 0 if setting in _ABOVE_0 else None, 1 if setting in _BELOW_1 else None
+            check_in_dtype(value, dtype, fields.get(setting, setting), above=above, below=below)
+    if optimizer.rule == "adam":  # the first step takes ε √(1 - β₂)
+        eps = settings["eps"] * (1 - settings["beta2"]) ** 0.5
+        check_in_dtype(eps, dtype, "eps", above=0)
+
+
+def step_rates(
+    schedule: Schedule, memory: dict[str, float], first_step: int, n_steps: int, epoch: int, dtype: np.dtype[Any]
+) -> NDArray[np.float64]:
+    """Return what a schedule gives for some steps, (n_steps,) or (1,), checked: it may be users' code."""
+    if type(schedule) is Constant:
+        rates = schedule.rates(first_step, n_steps, epoch)
+        check_in_dtype(rates.item(), dtype, "learning_rate", above=0)
+        return rates
+    scale = check_number(schedule.scale(memory), f"{type(schedule).__name__}.scale", minimum=0)
+    with np.errstate(over="ignore"):  # which the next check finds
+        checked = rates_of(schedule, first_step, n_steps, epoch) * scale  # a copy, which nobody else can change
+    if not (checked.min() >= 0 and checked.max() <= np.finfo(dtype).max):  # nor if there is NaN
+        at = int(np.argmin((checked >= 0) & (checked <= np.finfo(dtype).max)))
+        raise ValueError(
+            f"{type(schedule).__name__} gave the rate {checked[at]} for step {first_step + at}: expected a number >= 0 "
+            f"that is finite in {dtype}"
+        )
+    return checked

@@ -171,6 +171,7 @@ def fit_stochastic(
     update = make_update(
         model.optimizer,
         n_samples,
+        model.dtype,
         batch_size=_batch_size(estimator, n_samples),
         clip_delta=estimator.clip_delta,
         clip_value=estimator.clip_value,
@@ -302,12 +303,12 @@ class _Epochs:
             f"{monitored} not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             "epochs."
         )
-        rate = learning_rate(model)
-        goes_on = rule == "adaptive" and rate > SMALLEST_RATE
+        goes_on = rule == "adaptive" and learning_rate(model) > SMALLEST_RATE
         if goes_on:
-            set_rate(model, rate / 5)
+            rate = learning_rate(model) / 5
+            set_rate(model, rate)
             estimator._no_improvement_count = 0
-            text += f" Setting learning rate to {rate / 5:f}"
+            text += f" Setting learning rate to {rate:f}"
         else:
             text += " Learning rate too small. Stopping." if rule == "adaptive" else " Stopping."
         if estimator.verbose:
@@ -341,7 +342,7 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
     """Train with solver="lbfgs"; where E is not finite, it counts as infinite with slope 0."""
     weight = samples.total_weight()
     optimizer = LBFGS(gtol=float(estimator.tol), max_fun=int(estimator.max_fun))
-    update = make_update(optimizer, len(samples), reduction="sum")
+    update = make_update(optimizer, len(samples), model.dtype, reduction="sum")
     if estimator.clip_delta is not None:  # which E and ∇E then disagree about; scikit-learn has no such thing
         update["clip_delta"] = estimator.clip_delta
     objective = Objective(

@@ -24,6 +24,7 @@ typedef struct {
     ptrdiff_t c_row;
     const REAL *bias;
     int bias_row, accumulate, relu;
+    char *pack;
 } NAME(factors);
 
 /* The M x (R vectors, `wide` columns of which count) tile of C that stays in registers; a, b, c: those of the tile. */
@@ -82,11 +83,10 @@ static void NAME(product_panel)(NAME(factors) f, ptrdiff_t wide) {
 }
 
 /* Few rows of C take four vectors of columns at a time, for as many sums as hide the latency; otherwise two. Where more
- * rows share them, they and PACKED rows of B are copied together first: at a row length of a power of two they would all
- * compete for a few places in the caches. */
+ * rows share them, they and CMLP_PACKED rows of B are copied together first: at a row length of a power of two they would
+ * all compete for a few places in the caches. */
 static void NAME(product)(NAME(factors) whole) {
-    enum { PACKED = 256 };
-    VEC pack[2 * PACKED];
+    REAL *const pack = (REAL *)whole.pack;
     const ptrdiff_t most = whole.m < 4 ? 4 * LANES : 2 * LANES;
     for (ptrdiff_t j = 0, wide; j < whole.n; j += wide) {
         wide = whole.n - j < most ? whole.n - j : most;
@@ -94,7 +94,7 @@ static void NAME(product)(NAME(factors) whole) {
         NAME(factors) f = whole;
         f.c += j;
         for (ptrdiff_t first = 0; first < whole.k; first += f.k) {
-            f.k = whole.k - first < PACKED ? whole.k - first : PACKED;
+            f.k = whole.k - first < CMLP_PACKED ? whole.k - first : CMLP_PACKED;
             f.a = whole.a + first * f.a_k;
             f.b = whole.b + first * whole.b_row + j;
             f.b_row = whole.b_row;
@@ -103,10 +103,10 @@ static void NAME(product)(NAME(factors) whole) {
             f.relu = whole.relu && first + f.k == whole.k;
             if (wide == 2 * LANES && whole.m >= 16 && whole.k >= 64) {
                 for (ptrdiff_t p = 0; p < f.k; p++) {
-                    pack[2 * p] = NAME(load)(f.b + p * f.b_row);
-                    pack[2 * p + 1] = NAME(load)(f.b + p * f.b_row + LANES);
+                    NAME(store)(pack + 2 * p * LANES, NAME(load)(f.b + p * f.b_row));
+                    NAME(store)(pack + (2 * p + 1) * LANES, NAME(load)(f.b + p * f.b_row + LANES));
                 }
-                f.b = (const REAL *)pack;
+                f.b = pack;
                 f.b_row = 2 * LANES;
             }
             NAME(product_panel)(f, wide);
@@ -204,7 +204,8 @@ static void NAME(rows_first_forward)(const cmlp_op *op, const void *params, cons
                                       .c_row = r->stride,
                                       .bias = b,
                                       .accumulate = op->accumulate,
-                                      .relu = relu});
+                                      .relu = relu,
+                                      .pack = r->pack});
     else
         NAME(dots)(r->n, op->n_out, op->n_in, in, in_stride, W, op->ld, b, z, r->stride, op->accumulate);
     if (relu || (op->activation == CMLP_IDENTITY && z == out)) return;
@@ -246,7 +247,8 @@ static ptrdiff_t NAME(rows_first_errors)(const cmlp_op *op, const void *params, 
                                           .b_row = op->ld,
                                           .c = da,
                                           .c_row = r->stride,
-                                          .accumulate = add});
+                                          .accumulate = add,
+                                          .pack = r->pack});
     }
     return count;
 }
@@ -287,7 +289,8 @@ static void NAME(rows_first_gradient)(const cmlp_op *op, void *gradient, const c
                                       .b_row = r->deltas_stride,
                                       .c = G + from * op->ld,
                                       .c_row = op->ld,
-                                      .accumulate = accumulate});
+                                      .accumulate = accumulate,
+                                      .pack = r->pack});
     else
         NAME(product)((NAME(factors)){.m = op->n_out,
                                       .n = to - from,
@@ -299,7 +302,8 @@ static void NAME(rows_first_gradient)(const cmlp_op *op, void *gradient, const c
                                       .b_row = in_stride,
                                       .c = G + from,
                                       .c_row = op->ld,
-                                      .accumulate = accumulate});
+                                      .accumulate = accumulate,
+                                      .pack = r->pack});
     if (op->biases >= 0 && from == 0)
         NAME(sum_rows)(r->n, width, d, r->deltas_stride, (REAL *)gradient + op->biases, accumulate);
 }

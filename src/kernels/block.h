@@ -263,8 +263,9 @@ static void NAME(columns_turn)(const cmlp_op *op, REAL *W, const REAL *const *be
 }
 
 /* Makes the updates of the samples before, then products and Gram matrix of the next; x_before, x_next: BLOCK pointers to
- * samples each, or NULL. Returns whether all may be finite: NaN and infinity times any number are not finite, so
- * that one in x_t shows in every element of z_t. (So does one in W or b, or a sum that overflows.) */
+ * samples each, or NULL. Returns whether the next may be finite: NaN and infinity times any number are not finite, so
+ * that one in x_t shows in every element of z_t. (So does one in W or b, or a sum that overflows.) Nor may the Gram matrix
+ * have overflowed, as it does where x_s·x_t is too large for the type. */
 static int NAME(block_turn)(const cmlp_op *op, void *params, const void *const *x_before, const void *updates,
                             const void *const *x_next, void *products, void *gram) {
     REAL *W = (REAL *)params + op->weights, *b = op->biases < 0 ? NULL : (REAL *)params + op->biases;
@@ -287,10 +288,10 @@ static int NAME(block_turn)(const cmlp_op *op, void *params, const void *const *
         }
         for (int t = 0; next && t < BLOCK; t++) NAME(store)(Z + t * ld_z + j, NAME(load)(Z + t * ld_z + j) + b_j);
     }
-    int finite = 1;
-    for (int t = 0; next && t < BLOCK; t++) finite &= isfinite(Z[t * ld_z]);
-    for (int k = 0; next && k < BLOCK * (BLOCK - 1) / 2; k++) finite &= isfinite(G[k]);
-    return finite;
+    REAL poison = 0; /* x - x is NaN for NaN and infinities, else 0 */
+    for (int t = 0; next && t < BLOCK; t++) poison += Z[t * ld_z] - Z[t * ld_z];
+    for (int k = 0; next && k < 8; k++) poison += G[k] - G[k];
+    return poison == 0;
 }
 
 /* z and a of the block's sample t, from the products and the updates of samples 0..t-1. */

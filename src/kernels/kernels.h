@@ -20,6 +20,11 @@
  * activations stay there too. */
 #define CMLP_ROWS_AT_ONCE 64
 
+/* A product of many rows packs two vectors, at most 16 elements each, of so many rows of its second factor (batch.h). That is
+ * too much for a thread's stack, which may have 64 KiB in all: the workspace has room for CMLP_PACK elements a thread. */
+#define CMLP_PACKED 256
+#define CMLP_PACK (2 * CMLP_PACKED * 16)
+
 /* The output function of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014, with
  * the constants of Vigna's public-domain splitmix64.c). */
 static inline uint64_t cmlp_mix(uint64_t z) {
@@ -87,11 +92,12 @@ typedef struct {
 /* Rows of a batch on their way through the network: n of them, from the `first` of those at work on. Rows first: value u
  * of row r lies r · stride + u elements behind value 0 of row 0 in the activations and errors; x and the deltas have
  * strides of their own, and x is the samples themselves or an own copy. Units first (units_first.h): it lies
- * u · stride + r behind, also in x; the deltas are those of all rows at work, operation by operation. */
+ * u · stride + r behind, also in x; the deltas are those of all rows at work, operation by operation. pack: of the thread
+ * at work, CMLP_PACK elements for 16 rows or more. */
 typedef struct {
     int units_first;
     ptrdiff_t n, first, x_stride, stride, deltas_stride;
-    char *x, *activations, *errors, *deltas;
+    char *x, *activations, *errors, *deltas, *pack;
 } cmlp_rows;
 
 /* The targets of such rows, row by row: where each lies, or (y NULL) its class, and s_c. */

@@ -6,6 +6,10 @@
  * others are a few microseconds behind, but one that has no processor may stay away for milliseconds. */
 enum { LOOKS = 3000, YIELDS = 10 };
 
+/* Of a helper. The kernels need less than 32 KiB; the rest is for what systems take of it (thread-local storage, guard
+ * pages) and for builds without optimisation or with sanitizers. */
+enum { STACK_BYTES = 512 * 1024 };
+
 static void rest(int look) {
     if (look >= LOOKS) {
         sched_yield();
@@ -67,10 +71,14 @@ void cmlp_start_team(cmlp_team *t, int n_threads) {
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->opened, NULL);
     pthread_cond_init(&t->finished, NULL);
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes)) return;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES); /* refused: the system's default */
     while (t->n_helpers < n_threads - 1 && t->n_helpers < CMLP_MOST_THREADS - 1) {
-        if (pthread_create(&t->helpers[t->n_helpers], NULL, help, t)) break;
+        if (pthread_create(&t->helpers[t->n_helpers], &attributes, help, t)) break;
         t->n_helpers++;
     }
+    pthread_attr_destroy(&attributes);
 }
 
 void cmlp_share_work(cmlp_team *t, ptrdiff_t n_parts, cmlp_work *work, void *context) {

@@ -174,7 +174,8 @@ static void NAME(units_first_forward)(const cmlp_op *op, const void *params, con
                                       .bias = op->biases < 0 ? NULL : p + op->biases,
                                       .bias_row = 1,
                                       .accumulate = op->accumulate,
-                                      .relu = op->activation == CMLP_RELU && z == out});
+                                      .relu = op->activation == CMLP_RELU && z == out,
+                                      .pack = r->pack});
     NAME(units_first_activate)(op, r, op->kind == CMLP_DENSE ? z : in, out);
 }
 
@@ -274,7 +275,8 @@ static ptrdiff_t NAME(units_first_errors)(const cmlp_op *op, const void *params,
                                       .b_row = stride,
                                       .c = in,
                                       .c_row = stride,
-                                      .accumulate = add});
+                                      .accumulate = add,
+                                      .pack = r->pack});
     else
         for (ptrdiff_t j = 0; j < op->n_in; j++, in += stride, d += stride)
             for (ptrdiff_t c = 0; c < width; c++) in[c] = add ? in[c] + d[c] : d[c];
@@ -301,7 +303,8 @@ static void NAME(units_first_gradient)(const cmlp_op *op, void *gradient, const 
                                       .b_row = width,
                                       .c = G + from * op->ld,
                                       .c_row = op->ld,
-                                      .accumulate = accumulate});
+                                      .accumulate = accumulate,
+                                      .pack = r->pack});
         if (with_biases) NAME(sum_rows)(r->n, width, d, width, g, accumulate);
         return;
     }

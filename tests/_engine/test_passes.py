@@ -107,7 +107,7 @@ def test_a_prediction_within_training_leaves_it():
 
 
 def test_an_update_is_made_again_only_if_something_is_different():
-    updates, optimizer = Updates(), cmlp.SGD()
+    updates, optimizer = Updates(np.dtype("float32")), cmlp.SGD()
     first = updates.get(optimizer, 10, batch_size=2, clip_delta=None)
     assert updates.get(optimizer, 10, batch_size=2, clip_delta=None) is first
     for arguments, settings in (
