@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import zipfile
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -481,7 +482,9 @@ def test_calls_inside_of_calls(method, inside):
         else:
             getattr(net, inside)(*((X, Y) if inside != "learn_one" else (X[1], Y[1])))
 
-    arguments = lambda x: (x,) if method in ("predict", "forward") else (x, y)
+    def arguments(x):
+        return (x,) if method in ("predict", "forward") else (x, y)
+
     getattr(nets[0], method)(*arguments(Entering(x, lambda: use(nets[0]))))
     use(nets[1])
     if method in ("gradients", "forward"):  # they look at the number of axes first
@@ -542,7 +545,7 @@ class AverageOfNothing(cmlp.SGD):
 
 
 class SlotsMissing(cmlp.Adam):
-    slots = {"velocity": ""}
+    slots = MappingProxyType({"velocity": ""})
 
 
 class NamesThatChange(cmlp.Adam):

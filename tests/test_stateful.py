@@ -1,4 +1,4 @@
-"""Random programs of calls, right ones and wrong ones: what is refused has changed nothing. tools/stateful.py runs more."""
+"""Random programs of calls, right and wrong: what is refused has changed nothing. tools/stateful.py runs more."""
 
 from __future__ import annotations
 

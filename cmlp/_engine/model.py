@@ -328,7 +328,7 @@ class Model:
         return Unchanged(self, draws)
 
     def training(self, optimizer: Optimizer | None = None) -> Fixed:
-        """Take an optimiser, if one is given, and keep it for the block, which makes a plan for it or carries it out."""
+        """Take an optimiser, if one is given, and keep it for the block: plans are made for it."""
         return Fixed(self, optimizer)
 
     def orphaned(self) -> None:

@@ -117,7 +117,9 @@ class Lowering:
             fits = op["source"] >= 0 or op["n_in"] == self.n_inputs
             fits = fits and max(read, max(op["z"], op["out"]) + op["n_out"]) <= self.n_activations
             if not fits or min(op["n_in"], op["n_out"]) < 1:
-                raise ValueError("the layers do not fit each other: a layer's output_size is not how many outputs it has")
+                raise ValueError(
+                    "the layers do not fit each other: a layer's output_size is not how many outputs it has"
+                )
 
     def program(self) -> Program:
         """Return the compiled program."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import pairwise
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context, is_classifier
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from cmlp._engine.model import Model
     from cmlp._engine.scaling import Scaling
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 _FLOATS = (np.float64, np.float32)
 _MADE_FROM = attrgetter("activation", "out_activation_", "loss", "dropout", "standardize", "missing")  # a network
@@ -52,22 +51,23 @@ class _Standing:
 
     def put_back(self) -> None:
         """Be what it was."""
-        vars(self._estimator).clear()
-        vars(self._estimator).update(self._attributes)
+        now = self._estimator.__dict__
+        now.clear()
+        now.update(self._attributes)
         self._rng.set_state(self._draws)
         if self._model is not None:
             self._model.parameters[...], self._model.rng = self._parameters, self._generator
             self._model.put_back(self._standing)
 
 
-def unchanged_if_refused(fit: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+def unchanged_if_refused(fit: Fit) -> Fit:
     """Let an estimator be what it was if `fit` fails before the first epoch is over, but where numbers overflow.
 
     Ctrl-C waits, so that what is fitted fits together.
     """
 
     @wraps(fit)
-    def careful(self: Any, /, *args: P.args, **options: P.kwargs) -> R:
+    def careful(self: Estimator, /, *args: Any, **options: Any) -> Any:
         with Postponed():
             standing = _Standing(self)
             self.n_iter_ = 0
@@ -80,7 +80,7 @@ def unchanged_if_refused(fit: Callable[Concatenate[Any, P], R]) -> Callable[Conc
                     standing.put_back()
                 raise
 
-    return careful
+    return careful  # type: ignore[return-value]
 
 
 class Estimator(Parametrized):

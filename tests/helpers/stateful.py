@@ -11,6 +11,7 @@ import io
 import pickle
 import warnings
 from inspect import signature
+from typing import ClassVar
 
 import hypothesis
 import hypothesis.strategies as st
@@ -355,12 +356,16 @@ def validation_of(how, X, y):
 
 def try_to_set_an_optimizer(net, history):
     for optimizer in ("adam", cmlp.SGD(0.1, momentum=0.5, averaging=cmlp.EMA(0.5))):
-        try:
-            net.optimizer = optimizer
-        except RuntimeError as error:
-            assert "in the middle of fit" in str(error)
-        else:
-            raise AssertionError("another optimiser took over in the middle of fit")
+        error = outcome(lambda optimizer=optimizer: setattr(net, "optimizer", optimizer), RuntimeError)
+        assert "in the middle of fit" in str(error)
+
+
+def outcome(call, *errors):
+    """Return what a call returns, or its error if it is one of these."""
+    try:
+        return call()
+    except errors as error:
+        return error
 
 
 def set_weights(net, history):
@@ -397,7 +402,7 @@ CALLBACKS = {  # and what they do to the expectations: "steps": the counters are
     "changes the rate": (change_rate, ""),
     "saves": (save_it, ""),
     "copies": (lambda net, history: copy.copy(net) and None, ""),
-    "raises ValueError": (raise_it(ValueError("of my own")), ValueError),
+    "raises ValueError": (raise_it(ValueError("an error of my own")), ValueError),
     "raises": (raise_it(Own("of my own")), Own),
     "interrupts": (raise_it(KeyboardInterrupt()), cmlp.TrainingInterrupted),
     "clears the history": (lambda net, history: history.loss.clear(), "steps"),
@@ -416,13 +421,17 @@ def can_be_saved(net):
 
 UNHELPFUL = ("NoneType", "object has no attribute", "argument 2 is", "not subscriptable", "broadcast", "unpack")
 MISTAKES = (TypeError, ValueError, AttributeError, Own, ZeroDivisionError)
-NO_ERROR = "no error"
+RATES = [0.01, np.float32(0.1), [0.1, 0.01], lambda t: 0.02, cmlp.schedules.Plateau(0.05), 0, -1, np.nan, "x", [], True]
+FORBIDDEN = (
+    *("loss", "layers", "n_inputs", "n_outputs", "dtype", "sizes", "n_steps", "n_epochs", "standardize", "missing"),
+    *("input_mean", "input_scale", "n_parameters", "optimiser", "fit", "predict", "lr", "metadata"),
+)
 
 
 class Networks(RuleBasedStateMachine):
     """One network, and what may be done to it."""
 
-    counts: dict[str, int] = {"programs": 0, "calls": 0, "refused": 0, "diverged": 0}
+    counts: ClassVar[dict[str, int]] = {"programs": 0, "calls": 0, "refused": 0, "diverged": 0}
 
     # -------------------------------------------------------------------------------------------- helpers
 
@@ -431,7 +440,7 @@ class Networks(RuleBasedStateMachine):
         self.settings = settings
         self.net = make(**settings)
         self.net.metadata = {"made": "here"}
-        self.wrote_too_large = False
+        self.wrote_too_large = self.failing = False  # failing: whether the optimiser is one of FAILING
         self.remember_views()
         type(self).counts["programs"] += 1
 
@@ -456,30 +465,29 @@ class Networks(RuleBasedStateMachine):
     def attempt(self, call, wrong, *, may_diverge=False, may_fail=False, first_epoch=None):
         """Make a call; check what it did if it was refused. Return what it returned, or its exception.
 
-        wrong: whether it has to be refused; may_fail: whether it may be, as where the optimiser is one of FAILING, which
-        may fail after whole epochs, counted from `first_epoch`.
+        wrong: whether it has to be refused; may_fail: whether it may be, as where the optimiser is one of FAILING,
+        which may fail after whole epochs, counted from `first_epoch`.
         """
         counts = type(self).counts
         counts["calls"] += 1
         before = state_of(self.net)
-        try:
-            result = call()
-        except cmlp.DivergenceError as error:
+        result = outcome(call, cmlp.DivergenceError, *MISTAKES)
+        if isinstance(result, cmlp.DivergenceError):
             counts["diverged"] += 1
-            assert may_diverge, error
+            if not may_diverge:
+                raise result
             self.check_finite()
-            return error
-        except MISTAKES as error:
+        elif isinstance(result, MISTAKES):
             counts["refused"] += 1
-            after = state_of(self.net)
             if not wrong and not may_fail:
-                raise AssertionError(f"refused, though there is nothing wrong: {error!r}") from error
+                raise result
+            after = state_of(self.net)
             if first_epoch is None or self.net.n_epochs <= first_epoch:
-                assert after == before, (changed(before, after), repr(error))
-            if not isinstance(error, (Own, ZeroDivisionError)):
-                self.check_message(error)
-            return error
-        assert not wrong, f"this has to be refused, but returned {result!r}"
+                assert after == before, (changed(before, after), repr(result))
+            if not isinstance(result, (Own, ZeroDivisionError)):
+                self.check_message(result)
+        else:
+            assert not wrong, f"this has to be refused, but returned {result!r}"
         return result
 
     def check_message(self, error):
@@ -498,7 +506,7 @@ class Networks(RuleBasedStateMachine):
         return (forms[name](array), False) if name in forms else (wrong_forms[name](array), True)
 
     def draw_samples(self, data, M, all_right=False):
-        """Return X, y, whether one of them is wrong, and right ones."""
+        """Return X, y, which one is wrong, "" if none is, and right ones."""
         X, y = self.samples(M, data.draw(st.integers(0, 9), label="samples"))
         wrongs = data.draw(st.sampled_from(["", "", "", "X", "y"]), label="wrong") if not all_right else ""
         gaps = self.net.missing == "mean"
@@ -507,7 +515,7 @@ class Networks(RuleBasedStateMachine):
         wrong_y = {**WRONG, **NOT_NUMBERS, **self.wrong_targets(y)}
         given_x = self.given(data, {} if wrongs == "X" else right_x, wrong_x if wrongs == "X" else None, X, "X")[0]
         given_y = self.given(data, {} if wrongs == "y" else FORMS, wrong_y if wrongs == "y" else None, y, "y")[0]
-        return given_x, given_y, bool(wrongs), (X, y)
+        return given_x, given_y, wrongs, (X, y)
 
     def wrong_targets(self, y):
         """Return targets out of the range of the loss."""
@@ -556,10 +564,12 @@ class Networks(RuleBasedStateMachine):
             keywords["callbacks"], effect = [CALLBACKS[name][0]], CALLBACKS[name][1]
         optimizer = keywords.get("optimizer", self.net.optimizer)
         wrong = wrong or wrong_setting or self.do_not_suit(optimizer, chosen, M)
-        net, failing_rate = self.net, self.fails(optimizer)
-        start = (0, 0) if keywords.get("optimizer") is not None else (net.n_steps, net.n_epochs)
+        net, before, given = self.net, state_of(self.net), keywords.get("optimizer") is not None
+        failing_rate = any(optimizer is known for known in FAILING.values()) if given else self.failing
+        start = (0, 0) if given else (net.n_steps, net.n_epochs)
         if effect and not isinstance(effect, str) and not wrong and not failing_rate:
             self.interrupted_fit(X, y, keywords, effect)
+            self.failing = self.failing and not given
             return
         history = self.attempt(
             lambda: net.fit(X, y, **keywords),
@@ -568,6 +578,8 @@ class Networks(RuleBasedStateMachine):
             may_fail=failing_rate or bool(effect),
             first_epoch=start[1] if failing_rate or effect else None,
         )
+        if given and state_of(net) != before:
+            self.failing = failing_rate
         if isinstance(history, Exception):
             return
         assert net.n_epochs - start[1] == len(history.seconds) or net.optimizer.searches
@@ -579,18 +591,9 @@ class Networks(RuleBasedStateMachine):
 
     def interrupted_fit(self, X, y, keywords, error):
         """A callback that raises ends training; what was learnt stays."""
-        try:
-            self.net.fit(X, y, **keywords)
-        except cmlp.DivergenceError:
-            pass
-        except error as found:
-            assert "of my own" in str(found) or isinstance(found, cmlp.TrainingInterrupted)
+        found = outcome(lambda: self.net.fit(X, y, **keywords), error, cmlp.DivergenceError)
+        assert "of my own" in str(found) or isinstance(found, (cmlp.TrainingInterrupted, cmlp.DivergenceError))
         self.check_finite()
-
-    def fails(self, optimizer):
-        return any(optimizer is known for known in FAILING.values()) or any(
-            getattr(optimizer, "learning_rate", None) is known.learning_rate for known in FAILING.values()
-        )
 
     def do_not_suit(self, optimizer, chosen, M):
         """Whether settings that are right by themselves are not so together."""
@@ -600,7 +603,9 @@ class Networks(RuleBasedStateMachine):
         if chosen.get("validation") == "a share" and not 0 < held_out < M:
             return True
         kept = M - held_out if chosen.get("validation") == "a share" else M
-        if known.full_batch and (chosen.get("order") == "replacement" or (batch not in ("auto", None) and batch < kept)):
+        if known.full_batch and (
+            chosen.get("order") == "replacement" or (batch not in ("auto", None) and batch < kept)
+        ):
             return True
         limits = any(chosen.get(name) is not None for name in ("clip_delta", "clip_value", "clip_norm"))
         return known.searches and (limits or self.net._model.drops_out)
@@ -619,7 +624,7 @@ class Networks(RuleBasedStateMachine):
             lambda: net.partial_fit(X, y, **keywords),
             wrong or wrong_setting or not self.streams(),
             may_diverge=True,
-            may_fail=self.fails(net.optimizer),
+            may_fail=self.failing,
         )
         if isinstance(found, Exception):
             assert state_of(net) == before, changed(before, state_of(net))
@@ -650,7 +655,7 @@ class Networks(RuleBasedStateMachine):
                 lambda x=x, y=target: net.learn_one(x, y, clip_delta=clip),
                 bool(wrongs) or not self.streams(),
                 may_diverge=True,
-                may_fail=self.fails(net.optimizer),
+                may_fail=self.failing,
             )
             after = state_of(net)
             if isinstance(loss, Exception):
@@ -685,20 +690,11 @@ class Networks(RuleBasedStateMachine):
         X, _, wrong, (plain, _) = self.draw_samples(data, M)
         net, before = self.net, state_of(self.net)
         bad_threads = threads in (0, "many", None)
-        wrong_x = not isinstance(self.try_inputs(X), bool)
-        found = self.attempt(lambda: net.predict(X, n_threads=threads), wrong_x or bad_threads)
+        found = self.attempt(lambda: net.predict(X, n_threads=threads), wrong == "X" or bad_threads)
         assert state_of(net) == before
         if isinstance(found, np.ndarray):
             assert (found.shape, found.dtype) == ((M, net.n_outputs), net.dtype)
             self.compare_with_reference(plain)
-
-    def try_inputs(self, X):
-        """Return True if X is right, else the error."""
-        try:
-            self.net._model.inputs(X)
-        except MISTAKES as error:
-            return error
-        return True
 
     def compare_with_reference(self, X):
         """A small network in float64 predicts what the twin in NumPy does."""
@@ -712,7 +708,9 @@ class Networks(RuleBasedStateMachine):
             for x, y in zip(X, expected, strict=True):
                 np.testing.assert_allclose(net.predict_one(x), y, rtol=1e-9, atol=1e-9)
 
-    @rule(data=st.data(), M=st.integers(1, 5), how=st.sampled_from(["evaluate", "gradients", "forward", "class", "one"]))
+    @rule(
+        data=st.data(), M=st.integers(1, 5), how=st.sampled_from(["evaluate", "gradients", "forward", "class", "one"])
+    )
     def ask(self, data, M, how):
         X, y, wrong, (plain, _) = self.draw_samples(data, M)
         net, before = self.net, state_of(self.net)
@@ -725,7 +723,7 @@ class Networks(RuleBasedStateMachine):
             self.attempt(lambda: net.forward(X), False, may_fail=wrong)
         elif how == "class":
             values = FACTS[net._model.loss_name].border is None
-            self.attempt(lambda: net.predict_class(X), values, may_fail=wrong)
+            self.attempt(lambda: net.predict_class(X), values or wrong == "X")
         else:
             gaps = {} if net.missing == "mean" else NOT_NUMBERS
             forms = data.draw(st.sampled_from([{**WRONG_ROW, **gaps}, FORMS]))
@@ -746,9 +744,8 @@ class Networks(RuleBasedStateMachine):
             net.save(file)
             other = cmlp.load(file)
         elif how == "pickle":
-            try:
-                other = pickle.loads(pickle.dumps(net))
-            except (AttributeError, pickle.PicklingError, TypeError):  # of a function
+            other = outcome(lambda: pickle.loads(pickle.dumps(net)), AttributeError, pickle.PicklingError, TypeError)
+            if isinstance(other, Exception):  # of a function
                 assert not can_be_saved(net)
                 return
         else:
@@ -775,15 +772,12 @@ class Networks(RuleBasedStateMachine):
         X, y = self.samples(6, 1)
         found = []
         for net in (a, b):
-            error = None
-            try:
-                net.fit(X, y, epochs=2, validation=0.3)
-                if self.streams():
-                    net.partial_fit(X, y, batch_size=2)
-                    net.learn_one(X[0], y[0])
-            except (cmlp.DivergenceError, ValueError) as failed:
-                error = str(failed)
-            found.append((state_of(net), net.predict(X).tobytes(), error))
+            calls = [lambda net=net: net.fit(X, y, epochs=2, validation=0.3).loss]
+            if self.streams():
+                calls += [lambda net=net: net.partial_fit(X, y, batch_size=2) and None]
+                calls += [lambda net=net: net.learn_one(X[0], y[0])]
+            results = [repr(outcome(call, cmlp.DivergenceError, ValueError)) for call in calls]
+            found.append((state_of(net), net.predict(X).tobytes(), results))
         assert found[0] == found[1], changed(found[0][0], found[1][0])
 
     # ----------------------------------------------------------------------------------------------- attributes
@@ -806,10 +800,14 @@ class Networks(RuleBasedStateMachine):
             else:
                 arrays[at] = forms[kind](arrays[at])
         else:
-            form = data.draw(st.sampled_from(["float64", "float32", "list", "Fortran order", "big-endian", "arraylike"]))
+            form = data.draw(
+                st.sampled_from(["float64", "float32", "list", "Fortran order", "big-endian", "arraylike"])
+            )
             arrays = [None if a is None else FORMS[form](a) for a in arrays]
         if self.attempt(lambda: setattr(net, name, arrays), wrong) is None and name == "weights":
-            self.wrote_too_large = self.wrote_too_large and not all(np.isfinite(v).all() for v in self.views if v is not None)
+            self.wrote_too_large = self.wrote_too_large and not all(
+                np.isfinite(v).all() for v in self.views if v is not None
+            )
 
     @rule(factor=st.sampled_from([0.5, 0.0, -1.0, 2.0, 1e18]), k=st.integers(0, 3))
     def write_into_views(self, factor, k):
@@ -825,20 +823,19 @@ class Networks(RuleBasedStateMachine):
             self.attempt(lambda: setattr(net, "optimizer", wrong), True)
             return
         self.attempt(lambda: setattr(net, "optimizer", {**OPTIMIZERS, **FAILING}[name]), False)
+        self.failing = name in FAILING
         assert (net.n_steps, net.n_epochs) == (0, 0)
         assert {name for name in net._model.slots if name != "iterate"} == {*net.optimizer.state_names}
 
-    @rule(
-        rate=st.sampled_from(
-            [0.01, np.float32(0.1), [0.1, 0.01], lambda t: 0.02, cmlp.schedules.Plateau(0.05), 0, -1, np.nan, "x", [], True]
-        )
-    )
+    @rule(rate=st.sampled_from(RATES))
     def set_rate(self, rate):
         optimizer = self.net.optimizer
         has_one = hasattr(optimizer, "learning_rate") and not isinstance(optimizer, cmlp.Rprop)
         wrong = not has_one or rate is True or (isinstance(rate, (str, int, float, list)) and rate in (0, -1, "x", []))
         before, net = state_of(self.net), self.net
-        self.attempt(lambda: setattr(net, "learning_rate", rate), wrong or rate != rate)
+        wrong = wrong or rate != rate
+        self.attempt(lambda: setattr(net, "learning_rate", rate), wrong)
+        self.failing = self.failing and wrong
         assert {*changed(before, state_of(net))} <= {"optimizer", "memory"}
 
     @rule(metadata=st.sampled_from([{"a": [1, 2]}, {}, {"set": {1}}, None, 3]))
@@ -849,13 +846,7 @@ class Networks(RuleBasedStateMachine):
             self.attempt(lambda: net.save(io.BytesIO()), True)
             net.metadata = {}
 
-    @rule(
-        name=st.sampled_from(
-            ["loss", "layers", "n_inputs", "n_outputs", "dtype", "sizes", "n_steps", "n_epochs", "standardize", "missing"]
-            + ["input_mean", "input_scale", "n_parameters", "optimiser", "fit", "predict", "lr", "metadata"]
-        ),
-        delete=st.booleans(),
-    )
+    @rule(name=st.sampled_from(FORBIDDEN), delete=st.booleans())
     def forbidden(self, name, delete):
         net = self.net
         if delete:
@@ -873,12 +864,9 @@ class Networks(RuleBasedStateMachine):
         inits = [["he_normal", np.full((4, 1), np.nan)], ["he_normal", np.zeros((1, 4))], "he"]
         init = inits[k % 3]
         for make_it in (lambda: cmlp.Network(Dense(2), **settings), lambda: cmlp.MLP([2, 4, 1], init=init, seed=rng)):
-            try:
-                make_it()
-            except (TypeError, ValueError) as error:
-                self.check_message(error)
-            else:
-                raise AssertionError(f"made of {settings}, {init}")
+            error = outcome(make_it, TypeError, ValueError)
+            assert isinstance(error, Exception), f"made of {settings}, {init}"
+            self.check_message(error)
             assert repr(rng.bit_generator.state) == before
 
     # ---------------------------------------------------------------------------------------------- invariants
@@ -966,7 +954,7 @@ def state_of_estimator(model):
 class Estimators(RuleBasedStateMachine):
     """One estimator, and scikit-learn's beside it where it has the same parameters."""
 
-    counts: dict[str, int] = {"programs": 0, "calls": 0, "refused": 0}
+    counts: ClassVar[dict[str, int]] = {"programs": 0, "calls": 0, "refused": 0}
 
     @initialize(
         kind=st.sampled_from(["MLPClassifier", "MLPRegressor"]),
@@ -1024,10 +1012,7 @@ class Estimators(RuleBasedStateMachine):
     def outcome(self, call, model):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                return call(model)
-            except (TypeError, ValueError, AttributeError, NotFittedError, Own) as error:
-                return error
+            return outcome(lambda: call(model), TypeError, ValueError, AttributeError, NotFittedError, Own)
 
     def gaps(self):
         return getattr(self.model, "missing", "error") == "mean"
@@ -1072,7 +1057,7 @@ class Estimators(RuleBasedStateMachine):
         def call(model):
             model.set_params(**{name: values[k % len(values)]})
             try:
-                getattr(model, method)(X, y)
+                return getattr(model, method)(X, y)
             finally:
                 model.set_params(**before)
 
@@ -1106,11 +1091,12 @@ class Estimators(RuleBasedStateMachine):
         self.attempt(lambda model: model.set_params(**{name: 1}), True)
         self.twin = twin
 
-    @rule(alpha=st.sampled_from([1e-4, 0.1]), max_iter=st.sampled_from([1, 2, 4]), warm=st.booleans(), stop=st.booleans())
+    @rule(
+        alpha=st.sampled_from([1e-4, 0.1]), max_iter=st.sampled_from([1, 2, 4]), warm=st.booleans(), stop=st.booleans()
+    )
     def set_params(self, alpha, max_iter, warm, stop):
-        self.attempt(
-            lambda model: model.set_params(alpha=alpha, max_iter=max_iter, warm_start=warm, early_stopping=stop) and None
-        )
+        params = {"alpha": alpha, "max_iter": max_iter, "warm_start": warm, "early_stopping": stop}
+        self.attempt(lambda model: model.set_params(**params) and None)
 
     @rule(data=st.data(), how=st.sampled_from(["predict", "predict_proba", "score", "predict_one"]))
     def predict(self, data, how):
