@@ -567,7 +567,10 @@ class Networks(RuleBasedStateMachine):
         net, before, given = self.net, state_of(self.net), keywords.get("optimizer") is not None
         failing_rate = any(optimizer is known for known in FAILING.values()) if given else self.failing
         start = (0, 0) if given else (net.n_steps, net.n_epochs)
-        if effect and not isinstance(effect, str) and not wrong and not failing_rate:
+        if failing_rate and effect:  # one of them is enough
+            del keywords["callbacks"]
+            effect = ""
+        if effect and not isinstance(effect, str) and not wrong:
             self.interrupted_fit(X, y, keywords, effect)
             self.failing = self.failing and not given
             return
