@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import check_count, finite_array, numeric_array, shown
-from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, aligned_zeros, is_plain
+from cmlp._core import KINDS, RATES_AHEAD, ROWS_AT_ONCE, Copies, OneRow, aligned_zeros, is_plain
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
 from cmlp._engine.threads import available_processors, check_threads
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
 MOST_SPARE = 1 << 20  # bytes of memory that is kept for the next call
-_RATES_AHEAD = 256  # learning rates that one_row asks for at once
 
 
 class Scores(NamedTuple):
@@ -327,7 +326,8 @@ class Model:
     def orphaned(self) -> None:
         """Go on in a process that was forked while another thread, which is not there any more, trained the model."""
         self.in_training = False
-        self.rng = deepcopy(self.rng)  # whose lock that thread may have had
+        lock: Any = self.rng.bit_generator.lock  # which that thread may have had
+        lock._at_fork_reinit()  # as Python does with its own
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
@@ -347,7 +347,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the compiled program and the views, for pickle and copy."""
-        state: dict[str, Any] = self.claim.read(self._state)
+        state: dict[str, Any] = self.claim.read(self, self._state)
         return state
 
     def _state(self) -> dict[str, Any]:
@@ -443,7 +443,7 @@ class Model:
         """Return the rates from `first_step` on, as many as may be asked for by now; None if something is wrong."""
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
-        n = _RATES_AHEAD if schedule.known_ahead else 1
+        n = RATES_AHEAD if schedule.known_ahead else 1
         rates, scale = schedule.rates(first_step, n, self.n_epochs), schedule.scale(self.memory)
         rates = rates if scale == 1.0 else rates * scale
         if len(rates) == n:

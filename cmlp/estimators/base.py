@@ -188,7 +188,8 @@ class Estimator(Parametrized):
     def _fit(self, *args: Any, **options: Any) -> Self:
         """Fit in one thread at a time: others get a RuntimeError."""
         claim: Claim = self.__dict__.setdefault("_claim", Claim())
-        return claim.run(None, type(self)._fit_alone, self, args, options)
+        fitted: Self = claim.run(None, type(self)._fit_alone, self, args, options)
+        return fitted
 
     def _fit_alone(
         self,
