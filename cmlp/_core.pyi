@@ -11,6 +11,7 @@ LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
 MOST_THREADS: int
+RATES_AHEAD: int
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
@@ -171,7 +172,7 @@ class Claim:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> _R: ...
-    def read(self, function: Callable[[], _R]) -> _R: ...
+    def read(self, model: _Orphan | None, function: Callable[[], _R]) -> _R: ...
 
 @final
 class OneRow:

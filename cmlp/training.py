@@ -51,7 +51,7 @@ def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[
     @wraps(method)
     def claiming(self: Network, /, *args: P.args, **kwargs: P.kwargs) -> R:
         model = self._model
-        return model.claim.run(model, method, self, args, kwargs)  # type: ignore[no-any-return]
+        return model.claim.run(model, method, self, args, kwargs)
 
     return claiming
 
