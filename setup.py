@@ -7,7 +7,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-# The compiler reads these after the builder's own CFLAGS, and the last word wins: numbers are right whatever is said there.
+# The compiler reads these after the builder's own CFLAGS, and the last word wins: numbers are right, whatever is there.
 # Fast mathematics would take NaN and infinity for impossible and, linked, change how the whole process rounds.
 compile_args = [
     "-std=gnu17",
