@@ -43,7 +43,7 @@ if coverage:  # lines of the .pyx are traced; Cython's coverage plugin wants the
     compile_args += ["-O1"]
     macros += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 if sys.platform == "win32":
-    raise SystemExit("cmlp's kernels need gcc or clang (with MinGW or WSL on Windows)")
+    raise SystemExit("cmlp does not run on Windows yet, but in WSL: see docs/releasing.md")
 
 core = Extension(
     "cmlp._core",
