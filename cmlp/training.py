@@ -173,7 +173,7 @@ def fit(
             finite_array(samples.X, model.dtype, "X")
             samples.checked = True
         if not model.scaling.standardize:
-            warn_of_scale(samples.X, getattr(X, "columns", None), stacklevel=4)
+            warn_of_scale(samples.X, getattr(X, "columns", None))
         samples, held_out = _on_scale(model, samples, kept, held_out)
         if optimizer is not None:
             model.set_optimizer(chosen)

@@ -53,14 +53,13 @@ cdef double learn(const Code *p, const void *params, const cmlp_target *to, cons
 
 
 cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rates *rates, const cmlp_update *u,
-                        const Workspace *w, Result *result, ptrdiff_t first=0) noexcept nogil:
-    """From the visit `first` on."""
+                        const Workspace *w, Result *result) noexcept nogil:
     cdef cmlp_target to
     cdef ptrdiff_t t, c
     cdef double loss
-    cdef bint looks = not s.checked and p.net.per_sample < CMLP_AS_CHAIN  # a chain sees it in z
+    cdef bint looks = not s.checked and p.net.per_sample == CMLP_BY_OPERATION  # a chain sees it in z
     to.values, to.clip_delta = params, u.clip_delta
-    for t in range(first, s.n):
+    for t in range(s.n):
         c = sample_at(s, t)
         if looks and p.k.first_nonfinite(p.net.n_inputs, x_of(p, s, c)) >= 0:
             result.bad = t
@@ -91,12 +90,9 @@ cdef void train_in_blocks(const Code *p, char *params, const Samples *s, const R
         take_block(p, s, start, count, next)
         if not p.k.block_turn(op, params, before if start else NULL, w.updates, next, w.products, w.gram):
             good = count if s.checked else n_finite(p, count, next)
-            if good == count:  # x·x overflows, or Wᵀx: whichever it is, the updates of the block before are made
-                train_plainly(p, params, s, rates, u, w, result, start)
-                return
-            # the samples before it are learnt from: nothing of theirs depends on it
-            result.bad, count = start + good, good
-            take_block(p, s, start, count, next)
+            if good < count:  # the samples before it are learnt from: nothing of theirs depends on it
+                result.bad, count = start + good, good
+                take_block(p, s, start, count, next)
         memset(w.updates, 0, CMLP_BLOCK * p.net.width * p.size)
         for t in range(count):
             c = sample_at(s, start + t)

@@ -263,7 +263,7 @@ static void NAME(columns_turn)(const cmlp_op *op, REAL *W, const REAL *const *be
 }
 
 /* Makes the updates of the samples before, then products and Gram matrix of the next; x_before, x_next: BLOCK pointers to
- * samples each, or NULL. Returns whether all may be finite: NaN and infinity times any number are not finite, so
+ * samples each, or NULL. Returns whether the next may be finite: NaN and infinity times any number are not finite, so
  * that one in x_t shows in every element of z_t. (So does one in W or b, or a sum that overflows.) */
 static int NAME(block_turn)(const cmlp_op *op, void *params, const void *const *x_before, const void *updates,
                             const void *const *x_next, void *products, void *gram) {
@@ -289,7 +289,6 @@ static int NAME(block_turn)(const cmlp_op *op, void *params, const void *const *
     }
     int finite = 1;
     for (int t = 0; next && t < BLOCK; t++) finite &= isfinite(Z[t * ld_z]);
-    for (int k = 0; next && k < BLOCK * (BLOCK - 1) / 2; k++) finite &= isfinite(G[k]);
     return finite;
 }
 
