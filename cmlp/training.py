@@ -196,7 +196,7 @@ def fit(
                 finite_array(samples.X, model.dtype, "X")
                 samples.checked = True
             if not model.scaling.standardize:
-                warn_of_scale(samples.X, getattr(X, "columns", None), stacklevel=5)
+                warn_of_scale(samples.X, getattr(X, "columns", None))
             samples, held_out = _on_scale(model, samples, kept, held_out)
             run = Run.of(model, samples, update, threads)
         rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
