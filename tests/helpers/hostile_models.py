@@ -108,6 +108,7 @@ def seeds() -> dict[str, bytes]:
     from cmlp.layers import Activation, Dense, Dropout, Identity, add, chain, concatenate
 
     deep = chain(Dense(2, "tanh"), add(Identity(), chain(Dense(3, "leaky_relu", alpha=0.2), Dense(2))))
+    last = Dense(1, "sigmoid")
     nets = {
         "mlp": cmlp.MLP([2, 3, 1], seed=0),
         "momentum": cmlp.MLP([2, 2, 1], optimizer=cmlp.SGD(0.1, momentum=0.9), seed=1),
@@ -123,7 +124,7 @@ def seeds() -> dict[str, bytes]:
         "dropout": cmlp.MLP([2, 3, 3, 1], dropout=0.5, loss="poisson", seed=9),
         "huber": cmlp.MLP([1, 1], loss=cmlp.losses.Huber(2.0), bias=False, optimizer=cmlp.Adagrad(0.1), seed=10),
         "composed": cmlp.Network(
-            chain(concatenate(Dense(2, "relu"), Identity()), deep, Dropout(0.3), Activation("elu", 0.5), Dense(1, "sigmoid")), 2,
+            chain(concatenate(Dense(2, "relu"), Identity()), deep, Dropout(0.3), Activation("elu", 0.5), last), 2,
             loss="binary_cross_entropy", seed=11,
         ),
         "lbfgs": cmlp.MLP([2, 2, 1], optimizer=cmlp.LBFGS(), seed=12),
@@ -294,8 +295,21 @@ def change_members(archive: Archive, rng: random.Random, donors: list[Archive]) 
     elif how == 1:
         members.insert(rng.randrange(len(members) + 1), Member(one.name, one.data))
     elif how == 2:
-        one.name = rng.choice([rng.choice(rng.choice(donors).members).name, "../x", "/etc/passwd", "a\0b", "", "x" * 9000,
-                               one.name + "/", one.name.upper(), "\ud800", "weights.00.npy", HEADER])  # fmt: skip
+        one.name = rng.choice(
+            [
+                rng.choice(rng.choice(donors).members).name,
+                "../x",
+                "/etc/passwd",
+                "a\0b",
+                "",
+                "x" * 9000,
+                one.name + "/",
+                one.name.upper(),
+                "\ud800",
+                "weights.00.npy",
+                HEADER,
+            ]
+        )
     elif how == 3:
         rng.shuffle(members)
     elif how == 4:
@@ -331,7 +345,7 @@ def change_zip(archive: Archive, rng: random.Random, donors: list[Archive]) -> N
     elif how == 7:
         archive.prefix, archive.comment = rng.choice([b"", b"MZ" * 50]), rng.choice([b"", b"PK\x05\x06" * 9, b"c" * 70])
     else:  # one member inside another, or on top of it
-        one.lies["offset"] = rng.choice(range(0, 400))
+        one.lies["offset"] = rng.randrange(400)
         if rng.random() < 0.5:
             one.data += Archive([Member("weights.0.npy", one.data)]).build()
 
@@ -370,7 +384,7 @@ def check(data: bytes, *, watched: bool = True, thorough: bool = True) -> str:
     """Load a file, and use what comes; return what it came to, or raise a Finding.
 
     `watched`: whether to look at the memory taken; a campaign limits the process instead, which costs no system call.
-    `thorough`: whether what was loaded must also be saved and loaded again to the same bits, before it learns and after.
+    `thorough`: whether what was loaded is also saved and loaded again to the same bits, before it learns and after.
     """
     before, start = peak() if watched else 0, time.perf_counter()
     try:
