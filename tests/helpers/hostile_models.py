@@ -13,6 +13,7 @@ import random
 import re
 import resource
 import struct
+import sys
 import time
 import warnings
 import zipfile
@@ -231,13 +232,12 @@ def change_header(archive: Archive, rng: random.Random, donors: list[Archive]) -
     elif how < 0.75:  # the same place of another file
         other = json.loads(next(m.data for m in rng.choice(donors).members if m.name == HEADER))
         top = rng.choice([("network",), ("optimizer",), ("memory",), ("generator",), ("network", "loss")])
+        node = header
         for key in top[:-1]:
-            header, other = header.setdefault(key, {}) if isinstance(header, dict) else {}, other[key]
-        if isinstance(header, dict):
-            header[top[-1]] = other[top[-1]]
-        header = header if "format" in header else json.loads(member.data)
-    elif how < 0.9 and isinstance(header.get("network") if isinstance(header, dict) else None, dict):
-        network = header["network"]
+            node, other = node.get(key) if isinstance(node, dict) else None, other[key]
+        if isinstance(node, dict):
+            node[top[-1]] = other[top[-1]]
+    elif how < 0.9 and isinstance(header, dict) and isinstance(network := header.get("network"), dict):
         network["layers"] = layered(network.get("layers"), rng)
         network["kind"] = rng.choice(["Network", network.get("kind")])
     else:
@@ -407,7 +407,8 @@ def check(data: bytes, *, watched: bool = True, thorough: bool = True) -> str:
 
 def peak() -> int:
     """Return the most memory that this process has had, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def limit_memory() -> None:
