@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
 from cmlp._base.hints import named_arguments
-from cmlp._core import Allowed, Postponed, is_plain, see_interrupt
+from cmlp._base.interrupts import uninterrupted
+from cmlp._core import Allowed, is_plain, see_interrupt
 from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Failure, Pass, Run
@@ -39,6 +40,7 @@ _ADVICE = "Try a smaller learning rate, clip_delta=1.0, or inputs scaled to abou
 
 
 @named_arguments
+@uninterrupted
 def fit(
     self: Network,
     X: ArrayLike,
@@ -147,33 +149,32 @@ def fit(
     if chosen.searches:
         import_optimize()  # SciPy is missed before anything has changed
     draws = order != "given" or validation is not None or model.drops_out
-    samples, validated = _check_data(model, X, y, sample_weight, validation, order)
-    with Postponed():
-        with model.unchanged_if_refused(draws=draws) as standing:
-            kept, held_out = _hold_out(model, samples, validated)
-            update = model.updates.get(
-                chosen,
-                len(samples) if kept is None else len(kept),
-                batch_size=batch_size,
-                reduction=reduction,
-                clip_delta=clip_delta,
-                clip_value=clip_value,
-                clip_norm=clip_norm,
-                drops_out=model.drops_out,
-                counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
-            )
-            if not (samples.checked or is_plain(update)):
-                finite_array(samples.X, model.dtype, "X")
-                samples.checked = True
-            samples, held_out = _on_scale(model, samples, kept, held_out)
-            if optimizer is not None:
-                model.set_optimizer(chosen)
-            run = Run.of(model, samples, update, threads)
-        rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
-        return rules.carry_out(epochs, threads)
+    with model.unchanged_if_refused(draws=draws) as standing:
+        samples, kept, held_out = _divide(model, X, y, sample_weight, validation, order)
+        update = model.updates.get(
+            chosen,
+            len(samples) if kept is None else len(kept),
+            batch_size=batch_size,
+            reduction=reduction,
+            clip_delta=clip_delta,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            drops_out=model.drops_out,
+            counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
+        )
+        if not (samples.checked or is_plain(update)):
+            finite_array(samples.X, model.dtype, "X")
+            samples.checked = True
+        samples, held_out = _on_scale(model, samples, kept, held_out)
+        if optimizer is not None:
+            model.set_optimizer(chosen)
+        run = Run.of(model, samples, update, threads)
+    rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
+    return rules.carry_out(epochs, threads)
 
 
 @named_arguments
+@uninterrupted
 def partial_fit(
     self: Network,
     X: ArrayLike,
@@ -218,40 +219,38 @@ def partial_fit(
     model = self._model
     samples = model.check_samples(X, y, sample_weight)
     _check_stream(model.optimizer, "partial_fit")
-    with Postponed():
-        with model.unchanged_if_refused(draws=model.drops_out) as standing:
-            update = model.updates.get(
-                model.optimizer,
-                len(samples),
-                batch_size=batch_size,
-                reduction=reduction,
-                clip_delta=clip_delta,
-                clip_value=clip_value,
-                clip_norm=clip_norm,
-                drops_out=model.drops_out,
-            )
-            run = Run.of(model, samples, update)
-            run.save_state()
-            run.learn_scale()
-        first_step = model.n_steps
-        try:
-            failure = run.failure(run.learn())
-        except BaseException:  # Ctrl-C between two chunks, or whatever a schedule of the user's own raises
-            run.keep_finite()
-            if model.n_steps == first_step:
-                model.put_back(standing)
-            raise
-        if failure is not None:
-            run.restore_state()
+    with model.unchanged_if_refused(draws=model.drops_out) as standing:
+        update = model.updates.get(
+            model.optimizer,
+            len(samples),
+            batch_size=batch_size,
+            reduction=reduction,
+            clip_delta=clip_delta,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            drops_out=model.drops_out,
+        )
+        run = Run.of(model, samples, update)
+        run.save_state()
+        run.learn_scale()
+    try:
+        failure = run.failure(run.learn())
+    except BaseException:  # Ctrl-C between two chunks, or whatever a schedule of the user's own raises
+        run.keep_finite()
+        if model.n_steps == standing.counters[0]:
             model.put_back(standing)
-            raise DivergenceError(
-                f"training diverged in partial_fit: {failure.reason}. "
-                f"The network has the parameters from before. {_ADVICE}",
-                0,
-                failure.sample,
-                failure.layer,
-            )
-        run.spare()
+        raise
+    if failure is not None:
+        run.restore_state()
+        model.put_back(standing)
+        raise DivergenceError(
+            f"training diverged in partial_fit: {failure.reason}. "
+            f"The network has the parameters from before. {_ADVICE}",
+            0,
+            failure.sample,
+            failure.layer,
+        )
+    run.spare()
     return self
 
 
@@ -293,22 +292,22 @@ def learn_one(self: Network, x: ArrayLike, y: ArrayLike, *, clip_delta: float | 
     return loss if loss is not None else _learn_checked(self._model, x, y, clip_delta)
 
 
+@uninterrupted
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
-    with Postponed():
-        with model.unchanged_if_refused(draws=model.drops_out) as standing:
-            update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
-            run = Run(model, samples, update)
-            run.learn_scale()
-            result = run.learn()
-        if result.bad is None:
-            return result.loss_sum
-        model.n_steps -= 1  # it was found before any parameter was updated
-        for buffer, before in zip(model.scaling.buffers, standing.scale, strict=True):
-            buffer[...] = before
-        reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
-        raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
+    with model.unchanged_if_refused(draws=model.drops_out) as standing:
+        update = make_update(model.optimizer, 1, clip_delta=clip_delta, drops_out=model.drops_out)
+        run = Run(model, samples, update)
+        run.learn_scale()
+        result = run.learn()
+    if result.bad is None:
+        return result.loss_sum
+    model.n_steps -= 1  # it was found before any parameter was updated
+    for buffer, before in zip(model.scaling.buffers, standing.scale, strict=True):
+        buffer[...] = before
+    reason, sample, layer = run.failure(result) or ("the loss is not finite", 0, None)
+    raise DivergenceError(f"learn_one: {reason}; the parameters are unchanged. {_ADVICE}", 0, sample, layer)
 
 
 @dataclass(slots=True)
@@ -500,32 +499,29 @@ def _check_callbacks(
     return found
 
 
-def _check_data(
+def _divide(
     model: Model,
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,
     validation: Any,
     order: str,
-) -> tuple[Samples, Any]:
-    """Return checked samples, and what to validate with: checked samples, a share or None."""
+) -> tuple[Samples, NDArray[np.int64] | None, Samples | None]:
+    """Return checked samples, the rows to train on (None: all) and the held-out samples (None: none)."""
     pair = validation if isinstance(validation, (tuple, list)) else None
     # Long rows cost as much to look through as to learn from: where the first epoch sees all of them, it checks them.
     sees_all = order != "replacement" and not model.scaling.needed and (validation is None or pair is not None)
     samples = model.check_samples(X, y, sample_weight, X_later=sees_all and model.n_inputs >= _LONG_ROW)
-    if pair is None:
-        return samples, validation
-    if len(pair) != 2:
-        raise ValueError(f"validation must be a fraction or (X, y), not a {type(pair).__name__} of {len(pair)}")
-    return samples, model.check_samples(*pair)
-
-
-def _hold_out(model: Model, samples: Samples, validation: Any) -> tuple[NDArray[np.int64] | None, Samples | None]:
-    """Return the rows to train on (None: all) and the held-out samples (None: none), drawn if a share is wanted."""
-    if validation is None or isinstance(validation, Samples):
-        return None, validation
+    if validation is None:
+        return samples, None, None
+    if pair is not None:
+        if len(validation) != 2:
+            raise ValueError(
+                f"validation must be a fraction or (X, y), not a {type(validation).__name__} of {len(validation)}"
+            )
+        return samples, None, model.check_samples(*validation)
     kept, held_out = split_validation(len(samples), validation, model.rng)
-    return kept, samples.rows(held_out)
+    return samples, kept, samples.rows(held_out)
 
 
 def _on_scale(
