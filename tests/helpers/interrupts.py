@@ -25,6 +25,7 @@ import cmlp
 from cmlp._core import Allowed, see_interrupt
 from cmlp._engine import passes
 from cmlp.network import model_of
+from helpers.saves import unnamed_files
 
 HOME = str(Path(cmlp.__file__).parent) + os.sep
 RNG = np.random.default_rng(0)
@@ -321,7 +322,7 @@ def save_with_a_name(folder: str) -> Trial:
     net = network(cmlp.Adam(0.01))
 
     def call() -> None:
-        with without_unnamed_files():
+        with unnamed_files(False):
             net.save(os.path.join(folder, "net"))
 
     return Trial(net, call, folder)
@@ -400,17 +401,6 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             sys.stderr = before
-
-
-@contextmanager
-def without_unnamed_files() -> Iterator[None]:
-    """As on a system without O_TMPFILE."""
-    flag = os.O_TMPFILE
-    del os.O_TMPFILE
-    try:
-        yield
-    finally:
-        os.O_TMPFILE = flag
 
 
 @contextmanager
