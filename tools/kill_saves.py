@@ -7,7 +7,8 @@ A child saves networks over and over, small and large ones, to the same paths, a
 moment; every file must load then, and be one that was saved. Then: a full disk (a small file system of its own where
 it may be mounted, else a limit for the size of files), read-only and missing folders, one that vanishes meanwhile,
 symbolic links, names that are too long, Ctrl-C, MemoryError, and two processes that save to one path. After each, one
-clear error, the old file, and nothing left over. All of it also as on a system where every file has a name. Linux; as root also what needs a mount. Exit 1 on a finding.
+clear error, the old file, and nothing left over. All of it also as on a system where every file has a name.
+Linux; as root also what needs a mount. Exit 1 on a finding.
 """
 
 import argparse
@@ -32,9 +33,8 @@ def main() -> int:
     for unnamed, kills in ((True, arguments.kills), (False, arguments.kills // 4)):
         with tempfile.TemporaryDirectory(dir=arguments.parent) as folder:
             result = kill_savers(folder, kills, arguments.seed, unnamed=unnamed)
-        print(
-            f"{kills} kills, files {'without' if unnamed else 'with'} names meanwhile: {result.saved} files looked at,"
-        )
+        how = "without" if unnamed else "with"
+        print(f"{kills} kills, files {how} names meanwhile: {result.saved} files looked at,")
         print(f"    {result.replaced} new since the kill before; a file left over {result.litter} times, ", end="")
         print(f"after the next save {result.litter_after} times", flush=True)
         for finding in result.findings:
@@ -48,9 +48,8 @@ def main() -> int:
                 except AssertionError as error:
                     findings += 1
                     print(f"{name}: FINDING {error}", flush=True)
-    print(
-        f"{arguments.kills + arguments.kills // 4} kills, {2 * len(TROUBLES)} troubles, {findings} findings, {time.perf_counter() - began:.0f} s"
-    )
+    kills, seconds = arguments.kills + arguments.kills // 4, time.perf_counter() - began
+    print(f"{kills} kills, {2 * len(TROUBLES)} troubles, {findings} findings, {seconds:.0f} s")
     return 1 if findings else 0
 
 
