@@ -228,7 +228,7 @@ def test_a_list_of_dead_units_lies_apart():
     lists = program.operations["nonzero_out"].tolist()
     assert lists[0] > 0
     assert lists[1] > lists[0]
-    for changed in (lists[0] + 11, lists[1], 0):
+    for changed in (lists[0] + 25, lists[1], 0):
         operations = program.operations.copy()
         operations["nonzero_out"][0], operations["nonzero_in"][1] = changed, changed
         with pytest.raises(ValueError, match="do not lie behind all values and lists"):
