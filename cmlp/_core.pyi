@@ -10,6 +10,7 @@ LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
 MOST_THREADS: int
+MOST_ELEMENTS: int
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]

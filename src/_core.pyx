@@ -22,9 +22,10 @@ from libc.string cimport memcpy, memset
 from numpy.random cimport bitgen_t
 
 from kernels cimport (
-    CMLP_ADAGRAD, CMLP_ADAM, CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK, CMLP_BY_OPERATION, CMLP_CAPSULE,
-    CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD, CMLP_MOST_THREADS, CMLP_NO_STEP,
-    CMLP_PACK, CMLP_POISSON, CMLP_RMSPROP, CMLP_ROWS, CMLP_ROWS_AT_ONCE, CMLP_ROWS_FIRST, CMLP_RPROP, CMLP_SGD, CMLP_UNITS_FIRST,
+    CMLP_ADAGRAD, CMLP_ADAM, CMLP_AHEAD, CMLP_ALIGN, CMLP_AS_CHAIN, CMLP_BINARY_CROSS_ENTROPY, CMLP_BLOCK,
+    CMLP_BY_OPERATION, CMLP_CAPSULE, CMLP_CROSS_ENTROPY, CMLP_DENSE, CMLP_HINGE, CMLP_IN_BLOCKS, CMLP_MOST_AHEAD,
+    CMLP_MOST_THREADS, CMLP_NO_STEP, CMLP_PACK, CMLP_POISSON, CMLP_RMSPROP, CMLP_ROWS, CMLP_ROWS_AT_ONCE,
+    CMLP_ROWS_FIRST, CMLP_RPROP, CMLP_SGD, CMLP_UNITS_FIRST,
     cmlp_activation_names, cmlp_batch_way_names, cmlp_end_team, cmlp_field, cmlp_highest_level,
     cmlp_input_gradient_names, cmlp_kernels, cmlp_kind_names, cmlp_layout_names, cmlp_loss_names, cmlp_mask_key,
     cmlp_name, cmlp_net, cmlp_net_defaults, cmlp_net_fields, cmlp_network, cmlp_op, cmlp_op_defaults,
@@ -155,6 +156,7 @@ def standardize(const floating[:, ::1] X, const floating[::1] mean, const floati
     expect("mean", mean.shape[0], n)
     expect("scale", scale.shape[0], n)
     expect_rows("out", out.shape[0], out.shape[1], X.shape[0], n)
+    _held = held((X.base,))
     with nogil:
         for r in range(X.shape[0]):
             k.standardize(X.shape[1], &X[r, 0], &mean[0], &scale[0], &out[r, 0])
@@ -378,6 +380,7 @@ cdef class Program:
         expect("params", params.shape[0], code.net.n_parameters)
         expect_rows("X", X.shape[0], X.shape[1], X.shape[0], code.net.n_inputs)
         expect_rows("activations", activations.shape[0], activations.shape[1], X.shape[0], code.net.n_activations)
+        _held = held((X.base,))
         with nogil:
             for c in range(X.shape[0]):
                 run_forward(&code, &params[0], &X[c, 0], <char *> &activations[c, 0], 0)

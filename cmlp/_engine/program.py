@@ -13,14 +13,24 @@ field of an operation (a record of `OPERATION`) means.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cmlp._base.checks import check_in_dtype
-from cmlp._core import ALIGN, BATCH_WAYS, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
+from cmlp._core import (
+    ALIGN,
+    BATCH_WAYS,
+    INPUT_GRADIENTS,
+    KINDS,
+    LAYOUTS,
+    MOST_ELEMENTS,
+    NETWORK,
+    OPERATION,
+    Program,
+    record,
+)
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_name, loss_parameter
@@ -93,7 +103,7 @@ class Lowering:
         self.output = self._lower(layers, Slice(-1, n_inputs), None)
         if not any(op["kind"] == DENSE for op in self.operations):
             raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
-        if max(self.n_parameters, self.n_activations) * dtype.itemsize > sys.maxsize // 4:
+        if max(self.n_parameters, self.n_activations) > MOST_ELEMENTS:
             raise ValueError(f"the network's {self.n_parameters:,} parameters do not fit this machine's memory")
         self._find_readers()
         self._find_dead_units()
