@@ -7,7 +7,6 @@ MOST_ELEMENTS = _most_elements
 
 cdef int N_KINDS = len(KINDS), N_ACTIVATIONS = len(ACTIVATIONS), N_LAYOUTS = len(LAYOUTS)
 cdef int N_INPUT_GRADIENTS = len(INPUT_GRADIENTS), N_LOSSES = len(LOSSES), N_BATCH_WAYS = len(BATCH_WAYS)
-cdef int N_RULES = len(RULES)
 
 
 cdef bint lies_in(ptrdiff_t at, ptrdiff_t n, ptrdiff_t size) noexcept:

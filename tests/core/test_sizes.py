@@ -1,4 +1,4 @@
-"""More than 2³¹ elements, which an int does not count; more than there is memory. Zeros that are only read take none."""
+"""More than 2³¹ elements, which an int does not count; more than memory holds. Zeros that are only read take none."""
 
 import resource
 
