@@ -11,6 +11,7 @@ LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
 MOST_THREADS: int
+MOST_ELEMENTS: int
 RATES_AHEAD: int
 
 ACTIVATIONS: dict[str, int]

@@ -335,7 +335,6 @@ def _learn_otherwise(self: Network, x: ArrayLike, y: ArrayLike, clip_delta: floa
 
 
 @uninterrupted
-@uninterrupted
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)

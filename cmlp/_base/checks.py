@@ -126,7 +126,7 @@ def check_in_dtype(
     bounds = [str(above), "<", what] if above is not None else [what]
     bounds += ["<", str(below)] if below is not None else []
     limits = f" with {' '.join(bounds)}" if len(bounds) > 1 else ""
-    todo = "take another value" + ('' if dtype == np.float64 else ', or dtype="float64"')
+    todo = "take another value" + ("" if dtype == np.float64 else ', or dtype="float64"')
     raise ValueError(f"{what}={value!r} is {rounded} in {dtype}, but must be finite{limits}: {todo}")
 
 
