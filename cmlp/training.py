@@ -559,7 +559,7 @@ def _check_callbacks(
     return found
 
 
-def _divide(
+def _check_data(
     model: Model,
     X: ArrayLike,
     y: ArrayLike,
