@@ -95,6 +95,8 @@ def first_nonfinite(cnp.ndarray values):
     if not cnp.PyArray_ISCARRAY_RO(values):
         values = np.require(values, values.dtype.newbyteorder("="), ["C", "A"])
     cdef const cmlp_kernels *k = cmlp_table(_level, type_number == <int> cnp.NPY_DOUBLE)
+    if cnp.PyArray_SIZE(values) < 4096:  # not worth letting go of the GIL
+        return k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
     _held = held((values,))
     with nogil:
         index = k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
