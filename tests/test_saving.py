@@ -15,6 +15,7 @@ import pytest
 
 import cmlp
 from cmlp._base.archive import atomic_file, check_writable
+from cmlp._engine.stored import parameters_of
 
 
 def small_net(**settings):
@@ -468,6 +469,17 @@ def test_a_disk_that_fails_is_no_unsound_file(saved):
 
     with pytest.raises(OSError, match="Input/output error"):
         cmlp.load(Failing(saved.read_bytes()))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(saved, monkeypatch):
+    cmlp.MLP([200, 300, 1], seed=0).save(saved)
+
+    def shrink(config):
+        os.truncate(saved, 10_000)  # behind the header, before the last numbers
+        return parameters_of(config)
+
+    monkeypatch.setattr("cmlp.saving.parameters_of", shrink)
+    refuse(saved, "cannot load")
 
 
 def test_small_files_do_not_describe_large_networks(saved):
