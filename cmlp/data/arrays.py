@@ -6,7 +6,6 @@ What fits already is never copied. See `cmlp._base.checks` for what every array 
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -79,8 +78,10 @@ def warn_of_scale(X: Any, names: Sequence[object] | None) -> None:
 
 def _levels_to_user() -> int:
     """Return the stacklevel by which the caller's warning names the line that called cmlp."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES:
+    from inspect import currentframe  # only needed here: keeps `import cmlp` light
+
+    frame, level = currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES:
         frame, level = frame.f_back, level + 1
     return level
 
