@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -333,8 +334,8 @@ class Model:
     def orphaned(self) -> None:
         """Go on in a process that was forked while another thread, which is not there any more, trained the model."""
         self.in_training = False
-        lock: Any = self.rng.bit_generator.lock  # which that thread may have had
-        lock._at_fork_reinit()  # as Python does with its own
+        free = methodcaller("_at_fork_reinit")  # as Python frees its own locks
+        free(self.rng.bit_generator.lock)  # which that thread may have had
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
