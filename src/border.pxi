@@ -222,8 +222,8 @@ cdef int expect_visits(const int64_t *order, ptrdiff_t n, ptrdiff_t n_rows) exce
 cdef list held(tuple objects):
     """Weak references to arrays and to those that their memory belongs to, None left out.
 
-    As long as they exist, NumPy refuses to resize these arrays, even with refcheck=False, in callbacks and threads. Other
-    objects give their memory by an export, which holds them.
+    As long as they exist, NumPy refuses to resize these arrays, even with refcheck=False, in callbacks and threads.
+    Other objects give their memory by an export, which holds them.
     """
     cdef list references = []
     cdef object array
