@@ -7,12 +7,11 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-# The compiler reads these after the builder's own CFLAGS, and the last word wins: numbers are right whatever is said there.
+# The compiler reads these after the builder's own CFLAGS, and the last word wins: numbers are right, whatever is there.
 # Fast mathematics would take NaN and infinity for impossible and, linked, change how the whole process rounds.
-exact = ["-fno-fast-math", "-fno-unsafe-math-optimizations"]
 compile_args = [
     "-std=gnu17",
-    *exact,
+    "-fno-fast-math",
     "-pthread",
     "-fopenmp-simd",  # `omp simd` loops only: no OpenMP run time
     "-fno-trapping-math",  # lets comparisons become selects
@@ -20,7 +19,7 @@ compile_args = [
     "-ffp-contract=fast",  # a * b + c is one fused multiply-add where the machine has it
     "-Wno-psabi",  # vectors wider than the baseline's never cross an object's border
 ]
-link_args = list(exact)
+link_args = ["-fno-fast-math", "-fno-unsafe-math-optimizations"]
 asked = os.environ.get("CFLAGS", "").split()
 if not {"-O0", "-O1", "-Og", "-Os"} & set(asked):  # -O2 is what distributions say for everything
     compile_args += ["-O3"]
@@ -46,7 +45,7 @@ if coverage:  # lines of the .pyx are traced; Cython's coverage plugin wants the
     compile_args += ["-O1"]
     macros += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 if sys.platform == "win32":
-    raise SystemExit("cmlp's kernels need gcc or clang (with MinGW or WSL on Windows)")
+    raise SystemExit("cmlp does not run on Windows yet, but in WSL: see docs/releasing.md")
 
 core = Extension(
     "cmlp._core",

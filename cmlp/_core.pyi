@@ -11,6 +11,8 @@ LEVELS: tuple[str, ...]
 ALIGN: int
 ROWS_AT_ONCE: int
 MOST_THREADS: int
+MOST_ELEMENTS: int
+RATES_AHEAD: int
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
@@ -72,6 +74,7 @@ class Copies:
     def take(self) -> None: ...
     def put_back(self) -> None: ...
 
+@final
 class Postponed:
     def __enter__(self) -> None: ...
     def __exit__(
@@ -79,6 +82,7 @@ class Postponed:
     ) -> None: ...
     def __call__(self, number: int, frame: FrameType | None) -> None: ...
 
+@final
 class Allowed:
     def __enter__(self) -> None: ...
     def __exit__(
@@ -171,7 +175,7 @@ class Claim:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> _R: ...
-    def read(self, function: Callable[[], _R]) -> _R: ...
+    def read(self, model: _Orphan | None, function: Callable[[], _R]) -> _R: ...
 
 @final
 class OneRow:

@@ -524,10 +524,10 @@ class Network:
         ...     cmlp.load(path)
         MLP([2, 1], loss='squared_error')
         """
-        archive.write(path, *self._model.claim.read(self._stored))
+        archive.write(path, *self._model.claim.read(self._model, self._stored))
 
     def _stored(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return the header and copies of the arrays that make a file: those of one moment, however long writing takes."""
+        """Return the header and copies of the arrays that make a file: of one moment, however long writing takes."""
         return header_of(self._model, self.config(), self.metadata), self._model.copies()
 
     def capsule(self) -> Any:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
 from cmlp._base.hints import named_arguments
-from cmlp._core import Allowed, Postponed, is_plain, see_interrupt
+from cmlp._base.interrupts import uninterrupted
+from cmlp._core import Allowed, is_plain, see_interrupt
 from cmlp._engine.failures import Failure, in_state
 from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
 from cmlp._engine.loop import run_epochs
@@ -51,13 +52,14 @@ def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[
     @wraps(method)
     def claiming(self: Network, /, *args: P.args, **kwargs: P.kwargs) -> R:
         model = self._model
-        return model.claim.run(model, method, self, args, kwargs)  # type: ignore[no-any-return]
+        return model.claim.run(model, method, self, args, kwargs)
 
     return claiming
 
 
 @named_arguments
 @alone
+@uninterrupted
 def fit(
     self: Network,
     X: ArrayLike,
@@ -174,37 +176,37 @@ def fit(
     chosen = None if optimizer is None else as_optimizer(optimizer)
     samples, held_out = _check_data(model, X, y, sample_weight, validation, order)
     draws = order != "given" or validation is not None or model.drops_out
-    with Postponed():
-        with model.unchanged_if_refused(draws=draws) as standing, model.training(chosen) as chosen:
-            if chosen.full_batch and order == "replacement":
-                raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
-            if chosen.searches:
-                import_optimize()
-            samples, kept, held_out = _divide(model, samples, held_out, validation)
-            update = model.updates.get(
-                chosen,
-                len(samples) if kept is None else len(kept),
-                batch_size=batch_size,
-                reduction=reduction,
-                clip_delta=clip_delta,
-                clip_value=clip_value,
-                clip_norm=clip_norm,
-                drops_out=model.drops_out,
-                counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
-            )
-            if not (samples.checked or is_plain(update)):
-                finite_array(samples.X, model.dtype, "X")
-                samples.checked = True
-            if not model.scaling.standardize:
-                warn_of_scale(samples.X, getattr(X, "columns", None), stacklevel=5)
-            samples, held_out = _on_scale(model, samples, kept, held_out)
-            run = Run.of(model, samples, update, threads)
-        rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
-        return rules.carry_out(epochs, threads)
+    with model.unchanged_if_refused(draws=draws) as standing, model.training(chosen) as chosen:
+        if chosen.full_batch and order == "replacement":
+            raise ValueError(f"{type(chosen).__name__} takes all samples: order='replacement' does not go with it")
+        if chosen.searches:
+            import_optimize()
+        samples, kept, held_out = _divide(model, samples, held_out, validation)
+        update = model.updates.get(
+            chosen,
+            len(samples) if kept is None else len(kept),
+            batch_size=batch_size,
+            reduction=reduction,
+            clip_delta=clip_delta,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            drops_out=model.drops_out,
+            counts_right=model.loss_name in CLASSIFYING and not chosen.searches,
+        )
+        if not (samples.checked or is_plain(update)):
+            finite_array(samples.X, model.dtype, "X")
+            samples.checked = True
+        if not model.scaling.standardize:
+            warn_of_scale(samples.X, getattr(X, "columns", None))
+        samples, held_out = _on_scale(model, samples, kept, held_out)
+        run = Run.of(model, samples, update, threads)
+    rules = _FitRules(self, run, standing, kept, held_out, order, stopping, called, epochs if progress else None)
+    return rules.carry_out(epochs, threads)
 
 
 @named_arguments
 @alone
+@uninterrupted
 def partial_fit(
     self: Network,
     X: ArrayLike,
@@ -251,39 +253,38 @@ def partial_fit(
     """
     model = self._model
     samples = model.check_samples(X, y, sample_weight)
-    with Postponed():
-        with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
-            _check_stream(model.optimizer, "partial_fit")
-            update = model.updates.get(
-                model.optimizer,
-                len(samples),
-                batch_size=batch_size,
-                reduction=reduction,
-                clip_delta=clip_delta,
-                clip_value=clip_value,
-                clip_norm=clip_norm,
-                drops_out=model.drops_out,
-            )
-            run = Run.of(model, samples, update)
-            run.save_state()
-            run.learn_scale()
-        first_step = model.n_steps
-        try:
-            with model.training():
-                failure = run.failure(run.learn())
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):  # between two chunks: what was learnt until then stays
-                run.keep_finite()
-            else:
-                run.restore_state()
-            if model.n_steps == first_step:
-                model.put_back(standing)
-            raise
-        if failure is not None:
+    with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
+        _check_stream(model.optimizer, "partial_fit")
+        update = model.updates.get(
+            model.optimizer,
+            len(samples),
+            batch_size=batch_size,
+            reduction=reduction,
+            clip_delta=clip_delta,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            drops_out=model.drops_out,
+        )
+        run = Run.of(model, samples, update)
+        run.save_state()
+        run.learn_scale()
+    first_step = model.n_steps
+    try:
+        with model.training():
+            failure = run.failure(run.learn())
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):  # between two chunks: what was learnt until then stays
+            run.keep_finite()
+        else:
             run.restore_state()
+        if model.n_steps == first_step:
             model.put_back(standing)
-            raise _divergence(model, "training diverged in partial_fit", failure)
-        run.spare()
+        raise
+    if failure is not None:
+        run.restore_state()
+        model.put_back(standing)
+        raise _divergence(model, "training diverged in partial_fit", failure)
+    run.spare()
     return self
 
 
@@ -333,26 +334,26 @@ def _learn_otherwise(self: Network, x: ArrayLike, y: ArrayLike, clip_delta: floa
     return loss if loss is not None else _learn_checked(self._model, x, y, clip_delta)
 
 
+@uninterrupted
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)
     broken = in_state(model)
     if broken is not None:  # by an earlier sample: a look after each would cost too much
         raise _divergence(model, "learn_one", broken)
-    with Postponed():
-        with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
-            _check_stream(model.optimizer, "learn_one")
-            update = make_update(model.optimizer, 1, model.dtype, clip_delta=clip_delta, drops_out=model.drops_out)
-            run = Run(model, samples, update)
-            run.learn_scale()
-            result = run.learn()
-        if result.bad is None:
-            return result.loss_sum
-        failure = run.failure(result)
-        assert failure is not None
-        # it was found before any parameter was updated; the masks were drawn
-        model.put_back(standing._replace(generator=None))
-        raise _divergence(model, "learn_one", failure)
+    with model.unchanged_if_refused(draws=model.drops_out) as standing, model.training():
+        _check_stream(model.optimizer, "learn_one")
+        update = make_update(model.optimizer, 1, model.dtype, clip_delta=clip_delta, drops_out=model.drops_out)
+        run = Run(model, samples, update)
+        run.learn_scale()
+        result = run.learn()
+    if result.bad is None:
+        return result.loss_sum
+    failure = run.failure(result)
+    assert failure is not None
+    # it was found before any parameter was updated; the masks were drawn
+    model.put_back(standing._replace(generator=None))
+    raise _divergence(model, "learn_one", failure)
 
 
 def _divergence(model: Model, what: str, failure: Failure, history: History | None = None) -> DivergenceError:

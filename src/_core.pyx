@@ -95,6 +95,8 @@ def first_nonfinite(cnp.ndarray values):
     if not cnp.PyArray_ISCARRAY_RO(values):
         values = np.require(values, values.dtype.newbyteorder("="), ["C", "A"])
     cdef const cmlp_kernels *k = cmlp_table(_level, type_number == <int> cnp.NPY_DOUBLE)
+    if cnp.PyArray_SIZE(values) < 4096:  # not worth letting go of the GIL
+        return k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
     _held = held((values,))
     with nogil:
         index = k.first_nonfinite(cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values))
@@ -158,6 +160,7 @@ def standardize(const floating[:, ::1] X, const floating[::1] mean, const floati
     expect("mean", mean.shape[0], n)
     expect("scale", scale.shape[0], n)
     expect_rows("out", out.shape[0], out.shape[1], X.shape[0], n)
+    _held = held((X.base,))
     with nogil:
         for r in range(X.shape[0]):
             k.standardize(X.shape[1], &X[r, 0], &mean[0], &scale[0], &out[r, 0])
@@ -382,6 +385,7 @@ cdef class Program:
         expect("params", params.shape[0], code.net.n_parameters)
         expect_rows("X", X.shape[0], X.shape[1], X.shape[0], code.net.n_inputs)
         expect_rows("activations", activations.shape[0], activations.shape[1], X.shape[0], code.net.n_activations)
+        _held = held((X.base,))
         with nogil:
             for c in range(X.shape[0]):
                 run_forward(&code, &params[0], &X[c, 0], <char *> &activations[c, 0], 0)

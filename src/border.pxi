@@ -19,6 +19,8 @@ INPUT_GRADIENTS = ids_of(cmlp_input_gradient_names)
 PER_SAMPLE_WAYS = ids_of(cmlp_per_sample_names)
 BATCH_WAYS = ids_of(cmlp_batch_way_names)
 
+cdef int N_RULES = len(RULES)
+
 
 cdef list _layouts = []  # a dtype, the bytes of its defaults, and {name: (first letter of its type, offset)}
 
@@ -83,7 +85,7 @@ cdef cnp.ndarray records_of(object values, object dtype, int ndim):
 
 cdef cmlp_update update_of(object update) except *:
     cdef cmlp_update u = (<cmlp_update *> cnp.PyArray_DATA(records_of(update, UPDATE, 0)))[0]
-    if not 0 <= u.rule < len(RULES):
+    if not 0 <= u.rule < N_RULES:
         raise ValueError(f"rule={u.rule}: expected an id of RULES")
     if not 1 <= u.batch_size <= <ptrdiff_t> 1 << 60:  # so that the end of a batch is a number of 64 bits
         raise ValueError(f"batch_size must be 1 or more, and at most 2**60, not {u.batch_size}")
@@ -139,7 +141,7 @@ cdef tuple set_samples(Samples *s, const cmlp_net *net, object given, floating n
     if weights is not None:
         expect("samples.weights", weights.shape[0], s.n)
         s.weights = &weights[0]
-    return X, Y, labels, weights, held((given, *keep))
+    return given, keep, held((given, keep[0], keep[1], keep[2]))
 
 
 cdef cnp.ndarray vector(object values, int type_number, str name):
@@ -220,14 +222,17 @@ cdef int expect_visits(const int64_t *order, ptrdiff_t n, ptrdiff_t n_rows) exce
 cdef list held(tuple objects):
     """Weak references to arrays and to those that their memory belongs to, None left out.
 
-    As long as they exist, NumPy refuses to resize these arrays, even with refcheck=False, in callbacks and other threads.
+    As long as they exist, NumPy refuses to resize these arrays, even with refcheck=False, in callbacks and threads. Other
+    objects give their memory by an export, which holds them.
     """
     cdef list references = []
     cdef object array
     for array in objects:
-        while isinstance(array, np.ndarray):
+        if array is not None and not cnp.PyArray_Check(array):
+            references.append(memoryview(array))
+        while cnp.PyArray_Check(array):
             references.append(PyWeakref_NewRef(array, None))
-            array = array.base
+            array = cnp.get_array_base(array)
     return references
 
 

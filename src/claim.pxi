@@ -5,16 +5,22 @@ cdef extern from "Python.h":
     PyThreadState *PyThreadState_Get() noexcept
     uint64_t PyThreadState_GetID(PyThreadState *state) noexcept  # from 1 on, and never the same again
 
-cdef int _forks = 0  # between the first process and this one
+cdef uint64_t _forks = 0  # between the first process and this one
+cdef uint64_t _survivor = 0  # the thread that came through the last of them
 
 
-def _count_fork():
-    global _forks
+cdef uint64_t this_thread() noexcept:
+    return PyThreadState_GetID(PyThreadState_Get())
+
+
+def _forked():
+    global _forks, _survivor
     _forks += 1
+    _survivor = this_thread()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_count_fork)
+    os.register_at_fork(after_in_child=_forked)
 
 _TAKEN = (
     "another thread is training or changing this network: give each thread a network of its own (copy.deepcopy(net)), "
@@ -27,53 +33,47 @@ cdef class Claim:
     """Lets one thread at a time train or change a network, and says so to others: RuntimeError.
 
     The thread that has it may take it again, in callbacks and signal handlers. In a process that was forked meanwhile
-    the thread that had it is not there any more: whoever comes next takes it.
+    that thread may not be there any more: then nobody has it, and `model.orphaned()` is called. The GIL is held
+    throughout, so nothing comes between looking and taking.
     """
     cdef uint64_t owner  # 0: nobody
+    cdef uint64_t forks  # when it was taken
     cdef uint64_t changes  # taken, or learnt from one row, so often
-    cdef int depth, forks
+    cdef int depth
+
+    cdef bint is_orphaned(self) noexcept:
+        return self.owner != 0 and self.forks != _forks and self.owner != _survivor
 
     cdef bint is_others(self) noexcept:
-        return (self.owner != 0 and self.owner != PyThreadState_GetID(PyThreadState_Get())
-                and self.forks == _forks)
+        return self.owner != 0 and self.owner != this_thread() and not self.is_orphaned()
 
-    cdef bint take(self) except -1:
-        """Whether it was taken from a thread that a fork has left behind. The GIL is held throughout."""
-        cdef uint64_t me = PyThreadState_GetID(PyThreadState_Get())
-        cdef bint orphaned = False
+    cdef int expect_free(self, model) except -1:
         if self.is_others():
             raise RuntimeError(_TAKEN)
-        if self.owner != me:
-            orphaned = self.owner != 0
-            self.owner, self.depth = me, 0
-        self.forks = _forks
-        self.depth += 1
-        self.changes += 1
-        return orphaned
-
-    cdef void leave(self) noexcept:
-        self.depth -= 1
-        if self.depth == 0:
+        if self.is_orphaned():
             self.owner = 0
+            if model is not None:
+                model.orphaned()
+        return 0
 
     def run(self, model, function, face, tuple args, dict kwargs):
-        """function(face, *args, **kwargs) with the claim.
-
-        If a fork has left it taken, model.orphaned() comes first, unless model is None.
-        """
-        orphaned = self.take()
+        """function(face, *args, **kwargs) with the claim."""
+        self.expect_free(model)
+        if self.owner == 0:
+            self.owner, self.forks, self.depth = this_thread(), _forks, 0
+        self.depth += 1
+        self.changes += 1
         try:
-            if orphaned and model is not None:
-                model.orphaned()
             return function(face, *args, **kwargs)
         finally:  # in C: no Ctrl-C comes between
-            self.leave()
+            self.depth -= 1
+            if self.depth == 0:
+                self.owner = 0
 
-    def read(self, function):
+    def read(self, model, function):
         """function(), if no other thread has the claim before, and nothing has changed when it returns."""
+        self.expect_free(model)
         cdef uint64_t seen = self.changes
-        if self.is_others():
-            raise RuntimeError(_TAKEN)
         found = function()
         if self.changes != seen:
             raise RuntimeError(_TAKEN)

@@ -4,11 +4,24 @@
 
 import threading
 
-import _signal  # the module signal wraps each call in a look-up of enums, which costs as much as half of a short fit
+import _signal  # the module signal looks up enums in each call, which takes as long as a part of a short fit
 
 cdef int _SIGINT = _signal.SIGINT
+cdef object _get_handler = _signal.getsignal, _set_handler = _signal.signal
+cdef Postponed _active = None  # in the main thread, which alone sees signals
+cdef unsigned long _main_thread = threading.main_thread().ident
 
 
+def _after_fork():
+    global _main_thread
+    _main_thread = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@cython.final
 cdef class Postponed:
     """A context in which Ctrl-C waits: it raises at its end, at `see_interrupt`, and in `Allowed`.
 
@@ -16,61 +29,58 @@ cdef class Postponed:
     threads than the main one, within another Postponed, and where SIGINT is ignored or ends the process.
     """
     cdef object before  # the handler whose place it takes; None: it does not
-    cdef unsigned long thread
     cdef bint came
 
     def __call__(self, number, frame):
         self.came = True
 
     def __enter__(self):
-        handler = _signal.getsignal(_SIGINT)
-        self.thread = PyThread_get_thread_ident()
-        if callable(handler) and type(handler) is not Postponed and self.thread == threading.main_thread().ident:
-            _signal.signal(_SIGINT, self)  # raises, and changes nothing, if Ctrl-C came just before
-            self.before = handler
+        global _active
+        if _active is not None or PyThread_get_thread_ident() != _main_thread:
+            return
+        handler = _get_handler(_SIGINT)
+        if callable(handler):
+            _set_handler(_SIGINT, self)  # raises, and changes nothing, if Ctrl-C came just before
+            self.before, _active = handler, self
 
     def __exit__(self, kind, error, traceback):
+        global _active
         if self.before is None:
             return
-        handler, self.before = self.before, None
-        _signal.signal(_SIGINT, handler)
+        handler, self.before, _active = self.before, None, None
+        _set_handler(_SIGINT, handler)
         # if it raises already, a second time adds nothing
         if self.came and not (kind is not None and issubclass(kind, KeyboardInterrupt)):
             handler(_SIGINT, None)
 
 
-cdef Postponed _postponing():
-    """Who puts off the Ctrl-C of this thread, or None."""
-    handler = _signal.getsignal(_SIGINT)
-    if type(handler) is Postponed and (<Postponed> handler).thread == PyThread_get_thread_ident():
-        return <Postponed> handler
-    return None
-
-
 def see_interrupt():
     """Raise the Ctrl-C that has come meanwhile, if one has."""
+    if _active is None or PyThread_get_thread_ident() != _main_thread:
+        return
     PyErr_CheckSignals()
-    postponed = _postponing()
-    if postponed is not None and postponed.came:
-        postponed.came = False
-        postponed.before(_SIGINT, None)
+    if _active.came:
+        _active.came = False
+        _active.before(_SIGINT, None)
 
 
+@cython.final
 cdef class Allowed:
     """A context within Postponed, for users' code, in which Ctrl-C raises at once."""
     cdef Postponed postponed
 
     def __enter__(self):
-        see_interrupt()
-        postponed = _postponing()
-        if postponed is None:
+        global _active
+        if _active is None or PyThread_get_thread_ident() != _main_thread:
             return
-        _signal.signal(_SIGINT, postponed.before)
+        see_interrupt()
+        postponed = _active
+        _set_handler(_SIGINT, postponed.before)
         if postponed.came:  # at the last moment
             _stand_in(postponed)
             see_interrupt()
-            _signal.signal(_SIGINT, postponed.before)
-        self.postponed = postponed
+            _set_handler(_SIGINT, postponed.before)
+        self.postponed, _active = postponed, None
 
     def __exit__(self, kind, error, traceback):
         if self.postponed is not None:
@@ -79,16 +89,18 @@ cdef class Allowed:
 
 cdef _stand_in(Postponed postponed):
     """Let it put off Ctrl-C again; raise what came until then."""
-    postponed.before = _signal.getsignal(_SIGINT)  # users' code may have set another one
+    global _active
+    postponed.before = _get_handler(_SIGINT)  # users' code may have set another one
     if not callable(postponed.before):
         postponed.before = None
         return
     raised = None
     while True:
         try:  # before anything else it handles what has come, which may raise
-            _signal.signal(_SIGINT, postponed)
+            _set_handler(_SIGINT, postponed)
             break
         except BaseException as error:
             raised = error
+    _active = postponed
     if raised is not None:
         raise raised

@@ -1,6 +1,12 @@
 # Prediction and learning of one sample a call, from Python.
 
 
+cdef enum:
+    MOST_RATES = 256
+
+RATES_AHEAD = MOST_RATES  # learning rates that are asked for at once
+
+
 # A sample that was given, as the network's type: x, and where the target lies, or NULL and its class.
 cdef struct Given:
     const void *x
@@ -51,9 +57,7 @@ cdef class OneRow:
     cdef cmlp_vectors vectors
     cdef bint plain
     cdef int64_t steps
-    cdef object rates  # γ_t from step first_rate on
-    cdef const double *rate
-    cdef double only_rate
+    cdef double rates[MOST_RATES]  # γ_t from step first_rate on
     cdef int64_t first_rate, n_rates
     # seeds of dropout
     cdef object generator
@@ -246,13 +250,15 @@ cdef class OneRow:
         cdef Given given
         cdef Samples s
         cdef double loss
-        if self.plan_keeps is None or self.claim.is_others() or not self.take_sample(x, y, clip_delta, &given):
+        if not self.may_learn() or not self.take_sample(x, y, clip_delta, &given):
             return None
-        if not 0 <= self.steps - self.first_rate < self.n_rates:
-            # rates may come from users' code, which may do anything: x and y are taken anew
-            if not self.ask_for_rates() or not self.take_sample(x, y, clip_delta, &given):
+        # rates and seeds may come from users' code, which may do anything: x and y are taken anew
+        if not self.has_rate():
+            self.ask_for_rates()
+            if not self.may_learn() or not self.has_rate() or not self.take_sample(x, y, clip_delta, &given):
                 return None
-        if self.learn_scale(&given) and (not self.update.dropout or self.draw()):
+        if self.learn_scale(&given) and (not self.update.dropout or (
+                self.draw() and self.may_learn() and self.has_rate() and self.take_sample(x, y, clip_delta, &given))):
             s = sample_of(self.on_scale(&given), given.y, &given.label)
             loss = self.step(&s, given.clip_delta)
             if isfinite(loss):
@@ -266,7 +272,8 @@ cdef class OneRow:
     cdef double step(self, const Samples *s, double clip_delta) noexcept:
         """One step; ℓ before it. Nothing but the workspace and the gradient has changed if that is not finite."""
         cdef ptrdiff_t n_clipped = 0
-        cdef Rates rates = Rates(self.rate + (self.steps - self.first_rate), 1, self.steps)
+        cdef const double *rate = &self.rates[self.steps - self.first_rate]
+        cdef Rates rates = Rates(rate, 1, self.steps)
         cdef cmlp_target to
         cdef double loss
         cdef Job job
@@ -283,23 +290,29 @@ cdef class OneRow:
         train_in_batches(&job)
         return loss
 
-    cdef bint ask_for_rates(self) except *:
-        """Whether the model gave the rates from the next step on, and the plan is still there."""
+    cdef bint may_learn(self) noexcept:
+        """Whether there is a plan, and no other thread trains the network."""
+        return self.plan_keeps is not None and not self.claim.is_others()
+
+    cdef bint has_rate(self) noexcept:
+        return 0 <= self.steps - self.first_rate < self.n_rates
+
+    cdef int ask_for_rates(self) except -1:
+        """Let the model give the rates from the next step on; there are none if something is wrong."""
         cdef int64_t first = self.steps
+        cdef ptrdiff_t n
+        self.n_rates = 0
         model = self.model()
         if model is None:
-            return False
+            return 0
         rates = model.rates_ahead(first)
         if (type(rates) is not cnp.ndarray or cnp.PyArray_TYPE(rates) != <int> cnp.NPY_DOUBLE
                 or cnp.PyArray_NDIM(rates) != 1 or not cnp.PyArray_ISCARRAY_RO(rates)):
-            return False
-        self.rates, self.rate = rates, <const double *> cnp.PyArray_DATA(rates)
-        self.first_rate, self.n_rates = first, cnp.PyArray_DIM(rates, 0)
-        if self.n_rates == 1:  # maybe in users' own memory
-            self.only_rate = self.rate[0]
-            self.rates, self.rate = None, &self.only_rate
-        return (self.plan_keeps is not None and not self.claim.is_others()
-                and 0 <= self.steps - first < self.n_rates)
+            return 0
+        n = min(cnp.PyArray_DIM(rates, 0), <ptrdiff_t> MOST_RATES)
+        memcpy(self.rates, cnp.PyArray_DATA(rates), n * sizeof(double))
+        self.first_rate, self.n_rates = first, n
+        return 0
 
     # ---------------------------------------------------------------------------------------------- seeds of dropout
 

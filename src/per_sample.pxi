@@ -58,7 +58,7 @@ cdef void train_plainly(const Code *p, char *params, const Samples *s, const Rat
     cdef cmlp_target to
     cdef ptrdiff_t t, c
     cdef double loss
-    cdef bint looks = not s.checked and p.net.per_sample < CMLP_AS_CHAIN  # a chain sees it in z
+    cdef bint looks = not s.checked and p.net.per_sample == CMLP_BY_OPERATION  # a chain sees it in z
     to.values, to.clip_delta = params, u.clip_delta
     for t in range(start, stop):
         c = sample_at(s, t)

@@ -2,11 +2,11 @@
 # has to ask. Lowering makes no others; what is refused here was made, or damaged, by hand.
 
 # More elements are no network: 64 TiB of float32. All sizes of buffers can then be computed in 64 bits.
-cdef ptrdiff_t MOST_ELEMENTS = <ptrdiff_t> 1 << 44
+cdef ptrdiff_t _most_elements = <ptrdiff_t> 1 << 44
+MOST_ELEMENTS = _most_elements
 
 cdef int N_KINDS = len(KINDS), N_ACTIVATIONS = len(ACTIVATIONS), N_LAYOUTS = len(LAYOUTS)
 cdef int N_INPUT_GRADIENTS = len(INPUT_GRADIENTS), N_LOSSES = len(LOSSES), N_BATCH_WAYS = len(BATCH_WAYS)
-cdef int N_RULES = len(RULES)
 
 
 cdef bint lies_in(ptrdiff_t at, ptrdiff_t n, ptrdiff_t size) noexcept:
@@ -22,10 +22,10 @@ cdef ptrdiff_t in_lines(ptrdiff_t n, ptrdiff_t lanes) noexcept:
 cdef str wrong_network(const cmlp_net *net, ptrdiff_t lanes):
     """What is wrong with a network whose buffers have cache lines of so many elements, or None."""
     sizes = net.n_inputs, net.n_outputs, net.n_activations, net.width, net.x_stride
-    if not all([0 < size <= MOST_ELEMENTS for size in sizes]):
-        return f"its sizes must be 1 to {MOST_ELEMENTS}, not {', '.join(map(str, sizes))}"
-    if not (0 <= net.n_parameters <= MOST_ELEMENTS and 0 <= net.n_deltas <= MOST_ELEMENTS):
-        return f"n_parameters and n_deltas must be 0 to {MOST_ELEMENTS}, not {net.n_parameters}, {net.n_deltas}"
+    if not all([0 < size <= _most_elements for size in sizes]):
+        return f"its sizes must be 1 to {_most_elements}, not {', '.join(map(str, sizes))}"
+    if not (0 <= net.n_parameters <= _most_elements and 0 <= net.n_deltas <= _most_elements):
+        return f"n_parameters and n_deltas must be 0 to {_most_elements}, not {net.n_parameters}, {net.n_deltas}"
     if not lies_in(net.output, net.n_outputs, net.n_activations - lanes):
         return f"output={net.output}: {net.n_outputs} outputs do not lie in the activations"
     if net.x_stride < in_lines(net.n_inputs, lanes) or net.x_stride % lanes or net.width % lanes:
@@ -42,7 +42,7 @@ cdef str wrong_operation(const cmlp_op *op, const cmlp_net *net, ptrdiff_t lanes
     if not (0 <= op.kind < N_KINDS and 0 <= op.activation < N_ACTIVATIONS and 0 <= op.layout < N_LAYOUTS
             and 0 <= op.input_gradient < N_INPUT_GRADIENTS):
         return "kind, activation, layout and input_gradient must be ids"
-    if not (0 < op.n_in <= MOST_ELEMENTS and 0 < op.n_out <= net.width):
+    if not (0 < op.n_in <= _most_elements and 0 < op.n_out <= net.width):
         return f"n_in={op.n_in}, n_out={op.n_out} are no sizes of a layer of at most {net.width} units"
     if op.source == -1 and (op.n_in > net.n_inputs or op.input_gradient != 0):
         return f"source=-1 is x, of {net.n_inputs} inputs without a gradient"

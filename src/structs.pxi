@@ -96,7 +96,7 @@ cdef Workspace split(const Code *p, char *workspace, ptrdiff_t rows, ptrdiff_t n
     w.updates = w.scratch + n_threads * 2 * p.net.width * p.size
     w.products = w.updates + CMLP_BLOCK * p.net.width * p.size
     w.gram = w.products + CMLP_BLOCK * p.net.width * p.size
-    w.packs = workspace + (workspace_elements(&p.net, rows, n_threads) - n_threads * CMLP_PACK) * p.size
+    w.packs = w.gram + CMLP_BLOCK * (CMLP_BLOCK + p.net.width) * p.size  # Zᵀ of block.h lies behind G
     return w
 
 

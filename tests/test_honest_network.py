@@ -393,7 +393,7 @@ def test_a_small_file_cannot_ask_for_large_scratch(tmp_path):
     with zipfile.ZipFile(tmp_path / "large.cmlp", "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    with pytest.raises(ValueError, match="numbers of scratch"):
+    with pytest.raises(ValueError, match="for the activations of one sample"):
         cmlp.load(tmp_path / "large.cmlp")
 
 

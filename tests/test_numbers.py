@@ -161,26 +161,6 @@ def test_estimators_do_not_leak_numpys_warnings(options):
 # ------------------------------------------------------------------------------------------------------- the reasons
 
 
-@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
-@pytest.mark.parametrize("n", [300, 1000])
-@pytest.mark.parametrize("checked", [True, False])
-def test_blocks_whose_gram_matrix_overflows_learn_sample_by_sample(simd_level, n, checked):
-    nets = [cmlp.MLP([n, 4, 3], loss="cross_entropy", seed=0) for _ in range(2)]
-    assert model_of(nets[0]).program.per_sample == "in_blocks"
-    model_of(nets[1]).program.per_sample = "by_operation"
-    rng = np.random.default_rng(0)
-    rows, y = rng.normal(size=(50, n)).astype("float32"), rng.integers(0, 3, 50)
-    rows[20:31] *= 1e19
-    for net in nets:
-        for W in net.weights:
-            W[...] *= 1e-19  # Wᵀx is ordinary
-        net.fit(rows, y, epochs=2, order="given", optimizer=cmlp.SGD(1e-30), validation=None if checked else (rows, y))
-    np.testing.assert_allclose(nets[0].weights[0], nets[1].weights[0], rtol=1e-4)
-    rows[40, 7] = np.nan
-    with pytest.raises(ValueError, match="X is nan at row 40, column 7"):
-        nets[0].fit(rows, y, order="given")
-
-
 REASONS = {
     "overflow": ({"dtype": "float64"}, 1e200, "the loss is inf at row 2 of X: squared_error overflows"),
     "activation": ({"loss": "poisson"}, 1.0, "the activation of layer 0 is not finite at row 2 of X"),
@@ -275,3 +255,28 @@ def test_the_reference_gives_infinities_without_numpys_warnings(dtype):
     layers = cmlp.chain(cmlp.Dense(2, "exp"), cmlp.Dense(1, "exp"))
     reference.network_forward(layers, W, b, x)
     reference.network_gradients(layers, W, b, "poisson", x, np.ones((3, 1)))
+
+
+# --------------------------------------------------------------------------------------------------- subnormal errors
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("batch_size", [1, 5, 32])
+@pytest.mark.parametrize("sizes", [[3, 2], [3, 20, 2], [300, 5, 2], [3, 4, 1], [64, 100, 10]], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_error_of_an_excluded_class_is_0_not_subnormal(simd_level, loss, batch_size, sizes, dtype):
+    if loss == "cross_entropy":
+        sizes = [*sizes[:-1], max(sizes[-1], 2)]
+    net = cmlp.MLP(sizes, loss=loss, dtype=dtype, init="zeros", seed=0)
+    logit = 95 if dtype == "float32" else 730  # e^-95 = 6e-42
+    net.biases[-1][...] = -logit
+    net.biases[-1][0] = 0 if loss == "cross_entropy" else logit
+    rows = np.ones((32, sizes[0]), dtype)
+    y = np.zeros(32, int) if loss == "cross_entropy" else np.eye(sizes[-1], dtype=dtype)[np.zeros(32, int)]
+    for b in net.biases[:-1]:
+        b[...] = 1  # what the last layer sees
+    a = net.predict(rows)[:, 1:]
+    assert ((a > 0) & (a < np.finfo(dtype).tiny)).all()
+    assert not net.gradients(rows, y).deltas[-1].any()
+    net.fit(rows, y, epochs=1, batch_size=batch_size, optimizer=cmlp.SGD(1.0))
+    assert not net.weights[-1].any()  # it was 0, and every step is δ times 1

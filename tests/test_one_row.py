@@ -15,6 +15,7 @@ import numpy as np
 import pandas
 import pytest
 from helpers.cases import COMPOSITIONS, FLOATS, flat
+from helpers.threads import run_program
 
 import cmlp
 from cmlp import SGD, schedules
@@ -577,3 +578,34 @@ def test_numbers_that_were_not_finite_leave_no_trace_in_the_next_call(simd_level
         np.testing.assert_array_equal(net.predict(X), expected)
         assert net.evaluate(X, y) == scores
         np.testing.assert_array_equal([net.predict_one(x) for x in X], one_by_one)
+
+
+def test_rates_whose_memory_changes_the_network_when_it_is_freed():
+    """The owner of an array of rates is freed when they have been read: then the plan may be another one."""
+    program = """
+import numpy as np, cmlp
+from cmlp import schedules
+
+class Memory:
+    def __init__(self):
+        self.rates = np.full(1, 0.01)
+        self.__array_interface__ = self.rates.__array_interface__
+
+    def __del__(self):
+        if type(net.optimizer) is cmlp.Adam:
+            net.optimizer = cmlp.SGD(0.01, momentum=0.5)
+            junk.extend(np.full(net._model.program.n_parameters, 1e30, "float32") for _ in range(20))
+
+class Own(schedules.Schedule):
+    def rates(self, first, n, epoch):
+        return np.asarray(Memory())
+
+junk, kinds = [], set()
+net, x = cmlp.MLP([200, 50, 1], seed=0), np.ones(200, "float32")
+for _ in range(20):
+    net.optimizer = cmlp.Adam(Own())
+    net.learn_one(x, 1.0)
+    kinds.add((type(net.optimizer).__name__, net.n_steps))
+print(kinds, np.isfinite(net.predict_one(x)).all())
+"""
+    assert run_program(program) == "{('SGD', 1)} True\n"

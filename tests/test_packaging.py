@@ -71,6 +71,12 @@ def test_importing_loads_numpy_and_the_standard_library_alone(tmp_path):
     assert not [name for name in others if not name.startswith("_cython_")]
 
 
+def test_importing_leaves_subnormal_numbers_alone(tmp_path):
+    """A shared object linked under -ffast-math makes them 0 in the whole process."""
+    code = "import sys, cmlp._core; print(sys.float_info.min / 2 > 0)"
+    assert run_isolated(code, tmp_path).strip() == "True"
+
+
 def test_the_uncompiled_tree_says_what_to_do(tmp_path):
     package = tmp_path / "cmlp"
     package.mkdir()

@@ -9,12 +9,12 @@ import random
 
 import numpy as np
 import pytest
+from helpers import repeatable
+from helpers.threads import run_program
 
 import cmlp
 from cmlp import _core
 from cmlp._engine.threads import Crossover
-from helpers import repeatable
-from helpers.threads import run_program
 
 PAIRS = [(name, optimizer) for name in repeatable.NETWORKS for optimizer in repeatable.OPTIMIZERS]
 PROGRAM = "import json, sys; sys.path.insert(0, {tests!r}); from helpers import repeatable; print(json.dumps({call}))"
@@ -107,7 +107,9 @@ def test_copies_and_files_train_on_the_same_bits(pair, way):
     net = repeatable.train(repeatable.network(*pair), X, y)
     other = WAYS[way](net)
     assert repeatable.digest(other, X, y) == repeatable.digest(net, X, y)
-    assert repeatable.digest(repeatable.train(other, X, y), X, y) == repeatable.digest(repeatable.train(net, X, y), X, y)
+    assert repeatable.digest(repeatable.train(other, X, y), X, y) == repeatable.digest(
+        repeatable.train(net, X, y), X, y
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- memory

@@ -15,6 +15,7 @@ import pytest
 
 import cmlp
 from cmlp._base.archive import atomic_file, check_writable
+from cmlp._engine.stored import parameters_of
 
 
 def small_net(**settings):
@@ -41,6 +42,13 @@ NETWORKS = {
         seed=0,
     ),
 }
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def same(a, b):
@@ -185,6 +193,40 @@ def test_what_cannot_be_saved(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("metadata", "match"),
+    [
+        ({1: "a", "1": "b"}, "two values for '1'"),  # JSON has text for keys: one would be lost
+        ({"deep": nested(200)}, "nested more than 128 deep"),
+        ({"deep": nested(5000)}, "recursion depth"),
+        ({"long": 10**5000}, "4300 digits"),
+    ],
+)
+def test_metadata_that_could_not_be_loaded_is_not_saved(metadata, match, tmp_path):
+    net = small_net()
+    net.metadata = metadata
+    with pytest.raises(TypeError, match=rf"^metadata must hold JSON values only: .*{match}"):
+        net.save(tmp_path / "net")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_network_whose_file_would_look_like_an_attack_is_not_saved(tmp_path):
+    """So nobody finds out when it is loaded."""
+    doubled = [cmlp.concatenate(cmlp.Identity(), cmlp.Identity())] * 22
+    net = cmlp.Network(cmlp.chain(cmlp.Dense(1), *doubled), 1, seed=0)
+    with pytest.raises(ValueError, match=r"need 33,554,\d+ bytes for the activations of one sample"):
+        net.save(tmp_path / "net")
+    assert os.listdir(tmp_path) == []
+
+
+def test_long_chains_are_saved_and_loaded():
+    net = cmlp.Network(cmlp.chain(*[cmlp.Dense(1, "tanh")] * 3000), 1, seed=0)
+    file = io.BytesIO()
+    net.save(file)
+    file.seek(0)
+    assert same(cmlp.load(file), net)
+
+
 # ------------------------------------------------------------------------------------------- hostile files
 
 
@@ -293,6 +335,7 @@ def edit_network(key, value):
         (change("n_steps", -1), "n_steps must be an integer >= 0"),
         (change("n_steps", 1.5), "n_steps must be an integer"),
         (change("n_epochs", 10**30), "n_epochs is out of range"),
+        (change("n_steps", 2**62 - 1), "n_steps is out of range"),  # one step more could not be loaded
         (change("metadata", []), "metadata must be a dict"),
         (change("memory", {"last_loss": 1.0}), r"memory must be a dict of \[\], not \{'last_loss': 1.0\}"),
         (change("memory", None), "memory must be a dict of"),
@@ -320,6 +363,7 @@ def edit_network(key, value):
         (edit_network("layers", {"kind": "dense", "n_outputs": 10**12}), r"weights\.0 has 176 bytes|do not fit"),
         (edit_network("layers", {"kind": "dense", "n_outputs": 2, "init": "x"}), "init"),
         (edit_network("layers", {"kind": "dense", "n_outputs": 2, "hook": "x"}), "malformed layer"),
+        (edit_network("layers", {"kind": "dense", "n_outputs": 2, "init": [[1, 2]]}), "init must be a name in a conf"),
         (edit_network("layers", {"kind": "chain", "layers": 7}), "cannot load"),
         # doubles its width 60 times
         (
@@ -347,6 +391,8 @@ def test_headers_that_are_refused(saved, edit, match):
         (change("memory", {"best_loss": "1", "bad_epochs": 0, "scale": 1}), r"memory\['best_loss'\] must be"),
         (change("memory", {"best_loss": 1, "bad_epochs": 0, "scale": 10**400}), r"memory\['scale'\] must be"),
         (change("memory", {"best_loss": 1, "bad_epochs": [0], "scale": 1}), r"memory\['bad_epochs'\] must be"),
+        (change("memory", {"best_loss": 1, "bad_epochs": 0, "scale": -1}), r"scale in \[0, 1\]"),
+        (change("memory", {"best_loss": 1, "bad_epochs": -1, "scale": 1}), "counts epochs"),
     ],
 )
 def test_memories_that_are_refused(saved, edit, match):
@@ -355,11 +401,120 @@ def test_memories_that_are_refused(saved, edit, match):
     refuse(saved, match)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": NaN}', "{", "\xff", '{"a": Infinity}'])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"format": NaN}', "{", "\xff", '{"a": Infinity}'])
 def test_headers_that_are_no_json(saved, text):
     with zipfile.ZipFile(saved, "w") as archive:
         archive.writestr("network.json", text.encode("latin-1"))
     refuse(saved, "cannot load")
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ("1e999", "contains '1e999'"),
+        ("-1e999", "contains '-1e999'"),
+        ('{"a": 1, "a": 2}', "two values for 'a'"),
+        ("[" * 150 + "]" * 150, "nested more than 128 deep"),
+        ("9" * 5000, "4300"),
+    ],
+)
+def test_metadata_in_files_is_json_that_can_be_saved_again(saved, value, match):
+    with zipfile.ZipFile(saved) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents["network.json"] = contents["network.json"].replace(
+        b'"metadata": {}', f'"metadata": {{"x": {value}}}'.encode()
+    )
+    with zipfile.ZipFile(saved, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    refuse(saved, match)
+
+
+@pytest.mark.parametrize("name", ["squares", "largest_squares", "step_sizes"])
+def test_what_an_optimiser_takes_roots_of_is_not_negative(name, saved):
+    """Its root would make the weights NaN, and no loss would tell."""
+    small_net(optimizer=cmlp.Rprop() if name == "step_sizes" else cmlp.Adam(amsgrad=True)).save(saved)
+    rewrite(saved, **{f"{name}.biases.1": npy(np.array([0, -1], "<f4"))})
+    refuse(saved, f"optimiser's {name} must be >= 0, not -1")
+
+
+def test_messages_stay_short(saved):
+    rewrite(saved)
+    data = saved.read_bytes()
+    with zipfile.ZipFile(saved) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(saved, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr("x" * 30_000 if name == "weights.0.npy" else name, content)
+    refuse(saved, r"weights\.0 is missing")
+    local = data.index(b"weights.0.npy")  # the name before the member, not that in the directory
+    saved.write_bytes(data[:local] + b"x" * len("weights.0.npy") + data[local + len("weights.0.npy") :])
+    refuse(saved, "differ")
+    with zipfile.ZipFile(saved, "w") as archive:
+        archive.writestr("y" * 60_000, b"")
+    data = saved.read_bytes()
+    local = data.index(b"yyy")
+    saved.write_bytes(data[:local] + b"z" + data[local + 1 :])
+    with pytest.raises(ValueError, match="cannot load") as caught:
+        cmlp.load(saved)
+    assert len(str(caught.value)) < len(str(saved)) + 600
+
+
+def test_a_disk_that_fails_is_no_unsound_file(saved):
+    class Failing(io.BytesIO):
+        def read(self, n=-1):
+            if self.tell() == 0:  # the first member; what follows has been read
+                raise OSError(5, "Input/output error")
+            return super().read(n)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        cmlp.load(Failing(saved.read_bytes()))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(saved, monkeypatch):
+    cmlp.MLP([200, 300, 1], seed=0).save(saved)
+
+    def shrink(config):
+        os.truncate(saved, 10_000)  # behind the header, before the last numbers
+        return parameters_of(config)
+
+    monkeypatch.setattr("cmlp.saving.parameters_of", shrink)
+    refuse(saved, "cannot load")
+
+
+def test_small_files_do_not_describe_large_networks(saved):
+    def doubled(times):
+        def edit(header):
+            more = [{"kind": "concatenate", "layers": [{"kind": "identity"}] * 2}] * times
+            header["network"].update(kind="Network", layers={"kind": "chain", "layers": [dense, *more]}, n_inputs=1)
+
+        return edit
+
+    dense = {"kind": "dense", "n_outputs": 1}
+    for times in (22, 30, 40, 47):
+        rewrite(saved, doubled(times))
+        refuse(saved, r"need [\d,]+ bytes for the activations of one sample, but with 4 bytes of weights")
+    rewrite(saved, doubled(48))
+    refuse(saved, "activations do not fit this machine's memory: they take [0-9,]+ bytes")
+    rewrite(saved, doubled(100))
+    refuse(saved, "do not fit|at most")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "match"),
+    [
+        ("history_size", 2**15, "history_size of LBFGS must be at most 1000, not 32768"),  # SciPy: 88 GiB
+        ("ftol", 1e308, "ftol must be a finite number with 0 <= ftol < 1"),
+    ],
+)
+def test_lbfgs_from_a_file_asks_scipy_for_nothing_that_it_cannot_do(field, value, match, saved):
+    small_net(optimizer=cmlp.LBFGS()).save(saved)
+
+    def edit(header):
+        header["optimizer"][field] = value
+
+    rewrite(saved, edit)
+    refuse(saved, match)
 
 
 W0 = np.ones((3, 4), "<f4")
@@ -385,6 +540,7 @@ W0 = np.ones((3, 4), "<f4")
         ({"weights.0": b"not an array at all" * 9}, "cannot load"),
         ({"weights.0": npy(W0).replace(b"(3, 4)", b"(9**9,")}, "cannot load"),
         ({"weights.0": npy(W0).replace(b"(3, 4), }", b"((((((((( ")}, "cannot load"),
+        ({"weights.0": npy(W0).replace(b"(3, 4), }  ", b"(3L, 4L), }")}, r"holds .*\(3L, 4L\)"),  # NumPy would warn
     ],
 )
 def test_arrays_that_are_refused(saved, members, match):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
-import threading
 import tracemalloc
 
 import numpy as np
@@ -484,27 +482,21 @@ def test_ctrl_c_in_a_callback_keeps_what_was_learnt():
     np.testing.assert_array_equal(parameters(net), parameters(twin))
 
 
-def test_ctrl_c_in_the_middle_of_a_long_epoch_keeps_what_was_learnt():
+def test_ctrl_c_in_the_middle_of_a_long_epoch_keeps_what_was_learnt(monkeypatch):
+    def press_ctrl_c_once():
+        if net.n_steps > 0 and not seen:
+            seen.append(net.n_steps)
+            signal.raise_signal(signal.SIGINT)
+        see_interrupt()
+
+    seen, see_interrupt = [], passes.see_interrupt
+    monkeypatch.setattr(passes, "see_interrupt", press_ctrl_c_once)  # it is called between two chunks
     net = cmlp.MLP([4, 300, 300, 1], activation="tanh", seed=0)
-    X, y = samples_for("squared_error", np.random.default_rng(0), 300_000, 4, 1, "float32")
-    fitting = threading.Event()
-    fitting.set()
-
-    def press_ctrl_c():
-        while net.n_steps == 0 and fitting.is_set():  # until the first chunk is learnt
-            pass
-        if fitting.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
-
-    presser = threading.Thread(target=press_ctrl_c)
-    presser.start()
-    try:
-        history = interrupted(lambda: net.fit(X, y, epochs=1, order="given", optimizer=SGD(1e-3)))
-    finally:
-        fitting.clear()
-        presser.join()
+    X, y = samples_for("squared_error", np.random.default_rng(0), 3000, 4, 1, "float32")
+    history = interrupted(lambda: net.fit(X, y, epochs=1, order="given", optimizer=SGD(1e-3)))
     assert (history.stopped, history.loss) == ("interrupted", [])
-    assert 0 < net.n_steps < 300_000
+    assert 0 < net.n_steps < 3000
+    assert seen == [net.n_steps]
     twin = cmlp.MLP([4, 300, 300, 1], activation="tanh", seed=0, optimizer=SGD(1e-3))
     twin.partial_fit(X[: net.n_steps], y[: net.n_steps])
     np.testing.assert_array_equal(parameters(net), parameters(twin))

@@ -3,10 +3,10 @@
     python tools/endure.py [--calls FACTOR] [CASE ...]
 
 Every case is called some times to warm up, then so often as its count says, in parts. After each part all garbage is
-collected and three things are looked at: the bytes that Python and NumPy have allocated (tracemalloc), the resident size
-of the process, which also sees memory of C and of threads, and the reference counts of what the calls are given. A case
-has a finding if one of them keeps growing. The last line sums up, and a finding makes the exit code 1. FACTOR, default 1,
-multiplies the counts; the full run takes some minutes.
+collected and three things are looked at: the bytes that Python and NumPy have allocated (tracemalloc), the resident
+size of the process, which also sees memory of C and of threads, and the reference counts of what the calls are given.
+A case has a finding if one of them keeps growing. The last line sums up, and a finding makes the exit code 1. FACTOR,
+default 1, multiplies the counts; the full run takes some minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ import cmlp
 PARTS = 6  # in which the calls are made
 WARM_UP = 50  # calls at least: NumPy keeps some freed blocks of each size
 MOST_TRACED = 16 << 10  # bytes by which the last half of the calls may grow: those blocks go on coming for a while
-MOST_TRACED_PER_CALL = 8  # and each of them: less than any object
 MOST_RESIDENT = 1 << 20  # bytes, in the last half: the allocator's own ways
 
 RNG = np.random.default_rng(0)
@@ -145,7 +144,9 @@ def fit_estimators() -> None:
         classifier = cmlp.MLPClassifier(hidden_layer_sizes=(6,), max_iter=3, random_state=0).fit(X, CLASSES)
         classifier.partial_fit(X, CLASSES)
         classifier.predict_proba(X)
-        copy.deepcopy(cmlp.MLPRegressor(hidden_layer_sizes=(6,), solver="lbfgs", max_iter=3, random_state=0).fit(X, Y)).predict(X)
+        copy.deepcopy(
+            cmlp.MLPRegressor(hidden_layer_sizes=(6,), solver="lbfgs", max_iter=3, random_state=0).fit(X, Y)
+        ).predict(X)
 
 
 def make_cases() -> dict[str, tuple[int, Callable[[], Any]]]:
@@ -229,7 +230,7 @@ def endure(call: Callable[[], Any], calls: int) -> Result:
     findings = []
     if in_c > MOST_RESIDENT:
         findings.append(f"the process keeps growing, by {in_c} bytes")
-    if traced > MOST_TRACED + MOST_TRACED_PER_CALL * calls // 2:
+    if traced > MOST_TRACED:
         findings.append(f"traced memory keeps growing, by {traced} bytes")
     for name, before, after in zip(GIVEN, counts, reference_counts(), strict=True):
         if before != after:
@@ -253,7 +254,9 @@ def main(arguments: list[str] | None = None) -> int:
         count, call = cases[name]
         result = endure(call, int(count * chosen.calls))
         calls, findings = calls + result.calls, findings + len(result.findings)
-        print(f"{name:<42} {result.calls:>9} {result.seconds:>8.1f} {result.resident:>9} {result.traced:>7}", flush=True)
+        print(
+            f"{name:<42} {result.calls:>9} {result.seconds:>8.1f} {result.resident:>9} {result.traced:>7}", flush=True
+        )
         for finding in result.findings:
             print(f"    FOUND: {finding}", flush=True)
     print(f"endure: {findings} findings in {len(names)} cases, {calls:,} calls")

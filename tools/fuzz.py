@@ -3,8 +3,8 @@
     python tools/fuzz.py models                        100 000 mutated model files
     python tools/fuzz.py tables --count 20000          so many CSV files, with the command on every 50th
     python tools/fuzz.py models --seed 7 --seconds 600 other files, for at most so long
-    python tools/fuzz.py models --guided               coverage decides what is changed next; needs `pip install atheris`
-    tools/fuzz.py models FILE ...                      these files alone, such as those of a finding
+    python tools/fuzz.py models --guided               coverage decides what is changed next (`pip install atheris`)
+    python tools/fuzz.py models FILE ...               these files alone, such as those of a finding
 
 Files start from sound ones, made here, and from tests/corpus; `tests/helpers/hostile_models.py` and `hostile_tables.py`
 change them and say what must hold: a clear error, or a model that predicts, learns, is saved and loaded again to the
@@ -43,8 +43,9 @@ if GUIDED:
     import atheris
 
     with atheris.instrument_imports(include=["cmlp", "zipfile", "json", "csv"]):
-        import cmlp  # noqa: F401
         from helpers import hostile_models, hostile_tables
+
+        import cmlp  # noqa: F401
 else:
     from helpers import hostile_models, hostile_tables
 
@@ -104,7 +105,16 @@ def as_archive(data: bytes) -> hostile_models.Archive | None:
     """Take a file apart, if it is an archive."""
     try:
         return hostile_models.Archive.parse(data)
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError, EOFError, struct.error, UnicodeDecodeError):
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        struct.error,
+        UnicodeDecodeError,
+    ):
         return None
 
 
@@ -148,8 +158,8 @@ def campaign(target: Models | Tables, arguments: argparse.Namespace) -> int:
     read = {outcome: many for outcome, many in outcomes.items() if outcome.startswith(READ)}
     print(
         f"fuzz {arguments.kind}: {n:,} files of seed {arguments.seed} in {time.monotonic() - began:.0f} s: "
-        f"{sum(read.values()):,} were read, of {len(read)} kinds, the others refused in {len(outcomes) - len(read)} ways; "
-        f"{len(findings)} findings"
+        f"{sum(read.values()):,} were read, of {len(read)} kinds, the others refused in {len(outcomes) - len(read)} "
+        f"ways; {len(findings)} findings"
     )
     return 1 if findings else 0
 

@@ -1,7 +1,7 @@
 """What tools/races watches: python tools/threads_at_work.py ROUNDS, with the installed cmlp.
 
-Batches in both ways, divided among 2 and 4 threads, with every optimiser and every setting that makes a pass of its own;
-predictions divided among threads; and Python's own threads that predict, evaluate and learn at the same time.
+Batches in both ways, divided among 2 and 4 threads, with every optimiser and every setting that makes a pass of its
+own; predictions divided among threads; and Python's own threads that predict, evaluate and learn at the same time.
 """
 
 import itertools
@@ -40,7 +40,7 @@ def networks(dtype):
 
 
 def samples_of(net, rng, n=500):
-    """Inputs and targets."""
+    """Draw inputs and targets."""
     X = rng.normal(size=(n, net.n_inputs)).astype(net.dtype)
     return X, rng.integers(0, net.n_outputs, n) if net.loss == "cross_entropy" else X[:, : net.n_outputs].copy()
 

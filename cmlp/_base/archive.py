@@ -267,7 +267,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        A temporary file in the same folder; it is removed if the block raises anything, Ctrl-C included.
+        A file without a name, or with a hidden one in the same folder, where the system has no files without names.
+        Nothing is left of it if the block raises anything, Ctrl-C included.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cmlp._base.hints import name_advice
-from cmlp._core import first_nonfinite
+from cmlp._core import Allowed, first_nonfinite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -126,7 +126,7 @@ def check_in_dtype(
     bounds = [str(above), "<", what] if above is not None else [what]
     bounds += ["<", str(below)] if below is not None else []
     limits = f" with {' '.join(bounds)}" if len(bounds) > 1 else ""
-    todo = "take another value" + ('' if dtype == np.float64 else ', or dtype="float64"')
+    todo = "take another value" + ("" if dtype == np.float64 else ', or dtype="float64"')
     raise ValueError(f"{what}={value!r} is {rounded} in {dtype}, but must be finite{limits}: {todo}")
 
 
@@ -160,7 +160,11 @@ def numeric_array(value: ArrayLike, name: str) -> NDArray[Any]:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, expected a plain one such as {name}.filled(0)")
     try:
-        array = np.asarray(value)
+        if type(value) is np.ndarray:
+            array = value
+        else:
+            with Allowed():  # which may run users' code
+                array = np.asarray(value)
     except ValueError as error:
         if "inhomogeneous" in str(error):
             raise ValueError(f"{name} is ragged, expected rows of one length and one nesting") from error

@@ -148,7 +148,8 @@ class Declared:
 
     def _parts(self) -> Iterator[Declared]:
         """Yield the declared values in the fields that may hold some."""
-        for name, _ in _nested(type(self)):
+        kind: Any = type(self)
+        for name, _ in _nested(kind):
             value = getattr(self, name)
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, Declared):
@@ -224,26 +225,28 @@ def from_config(family: type[Family], config: Any, depth: int = 0) -> Family:
     SWA(start=3)
     """
     noun, key = family.noun, family.config_key
+    hashable: Any = family
     if not isinstance(config, dict) or depth > MAX_DEPTH:
         wanted = f"a dict with its {key!r}, at most {MAX_DEPTH} deep"
         raise ValueError(f"malformed {noun} {shown(config)}: expected {wanted}")
     given = dict(config)
     try:
-        known = _members_of_cmlp(family)
-        kind = known[check_name(given.pop(key, None), known, noun)]
+        known = _known(hashable)
+        kind: Any = known[check_name(given.pop(key, None), known, noun)]
         kind._check_config(given)
         for name, part in _nested(kind):
             if isinstance(given.get(name), dict):
                 given[name] = from_config(part, given[name], depth + 1)
             elif isinstance(given.get(name), list):
                 given[name] = tuple(from_config(part, value, depth + 1) for value in given[name])
-        return kind(**given)
+        value: Family = kind(**given)
+        return value
     except TypeError as error:
         raise ValueError(f"malformed {noun} {shown(config)}: {error}") from error
 
 
 @cache
-def _members_of_cmlp(family: type[Family]) -> dict[str, type[Family]]:
+def _known(family: Any) -> dict[str, type[Declared]]:
     """Return `members`, which do not change once their module is imported; a file may ask for them a million times."""
     return members(family)
 

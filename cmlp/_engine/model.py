@@ -6,12 +6,13 @@ import weakref
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cmlp._base.checks import finite_array, numeric_array, shown
-from cmlp._core import KINDS, ROWS_AT_ONCE, Copies, OneRow, Postponed, aligned_zeros, is_plain
+from cmlp._core import KINDS, RATES_AHEAD, ROWS_AT_ONCE, Copies, OneRow, Postponed, aligned_zeros, is_plain
 from cmlp._engine.failures import in_state
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _FLOATS = np.dtype("float32"), np.dtype("float64")
 _LEAST_FOR_THREADS = 20_000_000  # multiply-adds of a prediction, about 1 ms: less is not worth starting a thread
 MOST_SPARE = 1 << 20  # bytes of memory that is kept for the next call
-_RATES_AHEAD = 256  # learning rates that one_row asks for at once, and steps between two looks at the state
 
 
 class Scores(NamedTuple):
@@ -334,7 +334,8 @@ class Model:
     def orphaned(self) -> None:
         """Go on in a process that was forked while another thread, which is not there any more, trained the model."""
         self.in_training = False
-        self.rng = deepcopy(self.rng)  # whose lock that thread may have had
+        free = methodcaller("_at_fork_reinit")  # as Python frees its own locks
+        free(self.rng.bit_generator.lock)  # which that thread may have had
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array of its state by name, live, in the shapes of the mathematics: what is saved."""
@@ -354,7 +355,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the compiled program and the views, for pickle and copy."""
-        state: dict[str, Any] = self.claim.read(self._state)
+        state: dict[str, Any] = self.claim.read(self, self._state)
         return state
 
     def _state(self) -> dict[str, Any]:
@@ -480,8 +481,8 @@ class Model:
         """
         assert isinstance(self.optimizer, SteppingOptimizer)
         schedule = self.optimizer.schedule
-        n = min(max(first_step, 1), _RATES_AHEAD) if schedule.known_ahead else 1
-        looks = n > 1 or first_step < 2 or first_step.bit_count() == 1 or first_step % _RATES_AHEAD == 0
+        n = min(max(first_step, 1), RATES_AHEAD) if schedule.known_ahead else 1
+        looks = n > 1 or first_step < 2 or first_step.bit_count() == 1 or first_step % RATES_AHEAD == 0
         if looks and self.slots and in_state(self) is not None:
             return None
         rates = step_rates(schedule, self.memory, first_step, n, self.n_epochs, self.dtype)

@@ -13,7 +13,6 @@ field of an operation (a record of `OPERATION`) means.
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_left
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +20,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import check_in_dtype
-from cmlp._core import ALIGN, BATCH_WAYS, INPUT_GRADIENTS, KINDS, LAYOUTS, NETWORK, OPERATION, Program, record
+from cmlp._core import (
+    ALIGN,
+    BATCH_WAYS,
+    INPUT_GRADIENTS,
+    KINDS,
+    LAYOUTS,
+    MOST_ELEMENTS,
+    NETWORK,
+    OPERATION,
+    Program,
+    record,
+)
 from cmlp.activations import ACTIVATIONS, alpha_of
 from cmlp.layers import Activation, Add, Chain, Concatenate, Dense, Dropout, Identity, Layer
 from cmlp.losses import Loss, is_fused, loss_id, loss_name, loss_parameter
@@ -176,9 +186,9 @@ class Lowering:
         return offset
 
     def _check_size(self, n: int, what: str) -> None:
-        """Refuse at once what would overflow the core's sizes, which count bytes in 64 bits with room for batches."""
-        n_bytes = n * (ALIGN // self.lanes)
-        if n_bytes > sys.maxsize // 4096:
+        """Refuse at once what would overflow the core's sizes."""
+        if n > MOST_ELEMENTS:
+            n_bytes = n * (ALIGN // self.lanes)
             raise ValueError(f"the network's {what} do not fit this machine's memory: they take {n_bytes:,} bytes")
 
     def _lower(self, layer: Layer, source: Slice, target: Slice | None, accumulate: bool = False) -> Slice:

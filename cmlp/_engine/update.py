@@ -60,8 +60,8 @@ def make_update(
 ) -> NDArray[np.void]:
     """Check the settings of an update and return them as a record of `cmlp._core.UPDATE`.
 
-    dtype: the network's, in which the settings must keep their sense. settings: further fields of the record. The seed of
-    the dropout masks is left for `Run` to draw.
+    dtype: the network's, in which the settings must keep their sense. settings: further fields of the record. The seed
+    of the dropout masks is left for `Run` to draw.
     """
     kind = type(optimizer).__name__
     if isinstance(batch_size, str) and batch_size == "auto":
@@ -88,7 +88,8 @@ def make_update(
 
 def _check_settings(settings: dict[str, Any], optimizer: Optimizer, dtype: np.dtype[Any]) -> None:
     """Raise unless all numbers keep their sense in the dtype: ε is not 0, no β is 1, nothing is infinite."""
-    fields = fields_by_setting(type(optimizer))
+    kind: Any = type(optimizer)
+    fields = fields_by_setting(kind)
     for setting, value in settings.items():
         if isinstance(value, float):
             above, below = 0 if setting in _ABOVE_0 else None, 1 if setting in _BELOW_1 else None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LARGE_SQUARED = 1e12  # one column of such numbers, and no optimiser learns anything from the others
 _LOOKED_AT = 4096  # entries of X
+_LIBRARIES = ("cmlp", "sklearn")  # whose lines are not the user's
 
 
 class InputScaleWarning(UserWarning):
@@ -41,7 +42,7 @@ standardize=True, or scale these columns to about unit size
     """
 
 
-def warn_of_scale(X: Any, names: Sequence[object] | None, stacklevel: int) -> None:
+def warn_of_scale(X: Any, names: Sequence[object] | None) -> None:
     """Warn of columns of huge numbers, by a look at some rows.
 
     Parameters
@@ -49,12 +50,10 @@ def warn_of_scale(X: Any, names: Sequence[object] | None, stacklevel: int) -> No
     X : ndarray, shape (M, n), or a sparse matrix, which is left alone
     names : sequence or None
         Of the columns.
-    stacklevel : int
-        As of `warnings.warn`, called from here.
 
     Examples
     --------
-    >>> warn_of_scale(np.array([[2026.0, 1e5]]), None, 2)
+    >>> warn_of_scale(np.array([[2026.0, 1e5]]), None)
     """
     if not isinstance(X, np.ndarray):
         return
@@ -73,8 +72,18 @@ def warn_of_scale(X: Any, names: Sequence[object] | None, stacklevel: int) -> No
         "be learnt from them, or beside them. Make the network with standardize=True, or scale these columns to about "
         "unit size",
         InputScaleWarning,
-        stacklevel=stacklevel,
+        stacklevel=_levels_to_user(),
     )
+
+
+def _levels_to_user() -> int:
+    """Return the stacklevel by which the caller's warning names the line that called cmlp."""
+    from inspect import currentframe  # only needed here: keeps `import cmlp` light
+
+    frame, level = currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def check_inputs(

@@ -96,8 +96,9 @@ def closest(name: str, known: Sequence[str]) -> str | None:
     >>> closest("Prise", ["price", "rooms"])
     'price'
     """
-    by_lower = {entry.lower(): entry for entry in known[:10_000]}  # comparing with more would take seconds
-    close = get_close_matches(name.lower(), by_lower, n=1)
+    # Comparing with more, or longer ones, would take seconds.
+    by_lower = {entry[:100].lower(): entry for entry in known[:10_000]}
+    close = get_close_matches(name[:100].lower(), by_lower, n=1)
     return by_lower[close[0]] if close else None
 
 

@@ -290,7 +290,7 @@ class Estimator(Parametrized):
             raise ValueError("partial_fit does not support early_stopping=True")
         samples, kept, rest = self._samples(X, y, weights, network), None, None
         if not (self.standardize or incremental):
-            warn_of_scale(samples.X, getattr(self, "feature_names_in_", None), stacklevel=5)
+            warn_of_scale(samples.X, getattr(self, "feature_names_in_", None))
         if validation_data is not None:
             rest = self._validation_samples(validation_data, network)
         elif self.early_stopping and self._stochastic:

@@ -320,5 +320,5 @@ def target_rows(loss: str | Loss, y: ArrayLike, shape: tuple[int, ...], dtype: n
     """
     rows: Array = np.asarray(y)
     if loss_name(loss) in ("cross_entropy", "hinge") and rows.size < np.prod(shape):
-        rows = np.eye(shape[-1])[rows.reshape(shape[:-1]).astype(int)]
+        rows = 1.0 * (np.arange(shape[-1]) == rows.reshape(shape[:-1]).astype(int)[..., None])
     return rows.astype(dtype, copy=False).reshape(shape)

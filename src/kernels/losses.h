@@ -1,6 +1,7 @@
 /* The losses. One is a sum over the outputs but for cross-entropy of a softmax: NAME(huber)(net, z, a, y, slope) is
  * output i's term of ℓ, given its net input, its activation ŷ_i and its target, and *slope becomes ∂ℓ/∂ŷ_i, or δ_i if
- * the loss and the output activation are a natural pair (net->fused). */
+ * the loss and the output activation are a natural pair (net->fused). A subnormal one becomes 0: that of a class that is
+ * all but excluded would make every product with it on the way back a hundred times as slow. */
 #define TERM(name) INLINE double NAME(name)(const cmlp_net *net, REAL z, REAL a, REAL y, REAL *slope)
 
 /* ŷ moved into the closed domain of the logarithm, by one eps at most: [eps, 1 - eps], or [eps, inf) with
@@ -109,7 +110,7 @@ static double NAME(softmax_loss)(const cmlp_net *net, const REAL *z, const REAL 
     if (y) total = (REAL)(1 - net->loss_parameter) * total + (REAL)net->loss_parameter;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL y_i = NAME(smoothed)(net, y ? y[i] : (REAL)(i == label));
-        error[i] = weight * (a[i] * total - y_i);
+        error[i] = NAME(normal)(weight * (a[i] * total - y_i));
         if (y_i != 0) loss -= (double)y_i * NAME(log_of_softmax)(n, 1, z, a, i);
     }
     return loss;
@@ -127,7 +128,7 @@ static double NAME(loss)(const cmlp_net *net, const void *z, const void *a, cons
     case CMLP_##ID:                                                                            \
         for (ptrdiff_t i = 0; i < net->n_outputs; i++) {                                       \
             loss += NAME(name)(net, z_i[i], a_i[i], y_i ? y_i[i] : (REAL)(i == label), e + i); \
-            e[i] *= w;                                                                         \
+            e[i] = NAME(normal)(e[i] * w);                                                     \
         }                                                                                      \
         break;
     switch (net->loss) { CMLP_LOSSES(LOOP) }

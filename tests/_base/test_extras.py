@@ -15,7 +15,9 @@ def test_the_extras_are_those_of_the_package():
     required = metadata.requires("cmlp")
     for _, pypi, extra in EXTRAS.values():
         assert not extra or extra in provided
-        assert any(line.startswith(f"{pypi}>=") and f'extra == "{extra or "test-without-torch"}"' in line for line in required)
+        assert any(
+            line.startswith(f"{pypi}>=") and f'extra == "{extra or "test-without-torch"}"' in line for line in required
+        )
 
 
 @pytest.mark.parametrize(

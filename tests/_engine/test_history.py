@@ -57,7 +57,7 @@ def test_to_frame_without_pandas_says_what_to_install(monkeypatch):
 
 
 def test_messages_count_epochs_from_1_as_progress_does(capsys):
-    rates = [0.01, 1e200]
+    rates = [0.01, 1e30]
     net = cmlp.MLP([3, 4, 1], seed=0)
     X = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(cmlp.DivergenceError, match="diverged in epoch 2:") as caught:

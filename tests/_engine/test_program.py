@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from helpers.cases import BOUNDED_GROWTH, COMPOSITIONS, FLOATS, LAYOUTS, parameters_of, relative_error, use_layout
@@ -222,12 +225,79 @@ def test_a_network_that_no_machine_can_hold_is_an_error():
         cmlp.MLP([10**10, 10**10, 1])
 
 
+@pytest.mark.parametrize(
+    ("layers", "n_inputs", "match"),
+    [
+        (lambda: chain(Dense(2**31), Dense(2**31), Dense(1)), 1, r"parameters .*: they take 18,446,7\S+ bytes"),
+        (lambda: chain(Dense(2**48), Dense(2**48)), 2**48, "parameters do not fit"),
+        (lambda: Dense(2**40), 2**24, "parameters do not fit"),
+        (lambda: Dense(2**32), 2**32, "parameters do not fit"),
+        (
+            lambda: chain(Dense(2**24), *[concatenate(Identity(), Identity())] * 24, *[Activation("relu")] * 3),
+            1,
+            "activations do not fit",
+        ),
+        (lambda: chain(Dense(1), *[concatenate(Identity(), Identity())] * 49), 1, "width must be at most|do not fit"),
+        (lambda: Dense(2**48 + 1), 1, r"n_outputs must be at most 2\*\*48, not 281474976710657"),
+        (lambda: Dense(1), 10**400, r"n_inputs must be at most 2\*\*48"),
+    ],
+)
+def test_sizes_that_no_machine_has_are_refused_before_anything_is_allocated(layers, n_inputs, match):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=match):
+            cmlp.Network(layers(), n_inputs)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_network_that_this_machine_cannot_hold_says_how_much_it_takes():
+    with pytest.raises(MemoryError, match=r"16\.0 TiB .*float32"):  # NumPy's
+        cmlp.MLP([2**21, 2**21])
+
+
+@pytest.mark.parametrize(
+    "compose",
+    [
+        lambda n: chain(*[Dense(2, "tanh")] * n),
+        lambda n: chain(*[add(Identity(), Dense(2, "tanh"))] * n),
+        lambda n: chain(concatenate(*[Dense(1), Activation("tanh")] * n), Dense(1)),
+        lambda n: chain(add(*[Dense(2, "tanh")] * n), Dense(1)),
+        lambda n: chain(Dense(2), *[concatenate(Identity(), Dense(1)), Dense(2)] * n),
+    ],
+)
+def test_lowering_takes_steps_in_proportion_to_the_layers(compose):
+    def steps(n):
+        layers, lines = compose(n), 0
+
+        def count(frame, event, argument):
+            nonlocal lines
+            lines += event == "line"
+            return count
+
+        before = sys.gettrace()
+        sys.settrace(count)
+        try:
+            lower(layers, n_inputs=2)
+        finally:
+            sys.settrace(before)
+        return lines
+
+    assert steps(400) < 2.2 * steps(200)
+
+
 def test_deep_nesting_is_an_error_and_a_long_chain_is_not():
     layers = Dense(1)
     for _ in range(50):
         layers = Chain((layers,))
     with pytest.raises(ValueError, match="nested more than 50 deep"):
         Chain((layers,))
+    rate = 0.1
+    for _ in range(50):
+        rate = cmlp.schedules.LinearWarmup(rate, 2)
+    with pytest.raises(ValueError, match="schedules are nested more than 50 deep"):
+        cmlp.schedules.LinearWarmup(rate, 2)
     net = cmlp.Network(chain(*[Dense(2, "tanh")] * 200), 2, seed=0)
     assert np.isfinite(net.predict([[1, 2]])).all()
 

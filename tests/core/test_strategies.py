@@ -279,6 +279,7 @@ def test_a_large_prediction_takes_all_processors_on_auto(monkeypatch):
     assert np.array_equal(network.predict(X, n_threads="auto"), expected)
 
 
+@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
 def test_a_diverging_batch_is_found_by_every_number_of_threads():
     X, y = samples([40, 3], 100, "float32")
     X[70] = 3e38

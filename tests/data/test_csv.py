@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmlp.data.csv import TableError, label_values, quote, quote_some, read_blocks, read_header, read_table
+from cmlp.data.csv import TableError, closest, label_values, quote, quote_some, read_blocks, read_header, read_table
 
 
 @pytest.fixture
@@ -146,6 +146,18 @@ def test_a_long_header_is_not_listed(csv_file):
     assert "(10000 in all)" in str(caught.value)
     assert "did you mean" in str(caught.value)
     assert len(str(caught.value)) < len(path) + 300
+
+
+def test_long_names_are_compared_by_their_beginnings(monkeypatch):
+    compared = []
+
+    def seen(word, names, n):
+        compared.extend([word, *names])
+        return [word] if word in names else []
+
+    monkeypatch.setattr("cmlp.data.csv.get_close_matches", seen)
+    assert closest("X" * 100_000, ["y", "x" * 50_000]) == "x" * 50_000
+    assert max(map(len, compared)) <= 100  # difflib takes the product of the lengths
 
 
 def test_quotes():

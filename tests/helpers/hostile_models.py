@@ -13,6 +13,7 @@ import random
 import re
 import resource
 import struct
+import sys
 import time
 import warnings
 import zipfile
@@ -108,6 +109,7 @@ def seeds() -> dict[str, bytes]:
     from cmlp.layers import Activation, Dense, Dropout, Identity, add, chain, concatenate
 
     deep = chain(Dense(2, "tanh"), add(Identity(), chain(Dense(3, "leaky_relu", alpha=0.2), Dense(2))))
+    last = Dense(1, "sigmoid")
     nets = {
         "mlp": cmlp.MLP([2, 3, 1], seed=0),
         "momentum": cmlp.MLP([2, 2, 1], optimizer=cmlp.SGD(0.1, momentum=0.9), seed=1),
@@ -123,7 +125,7 @@ def seeds() -> dict[str, bytes]:
         "dropout": cmlp.MLP([2, 3, 3, 1], dropout=0.5, loss="poisson", seed=9),
         "huber": cmlp.MLP([1, 1], loss=cmlp.losses.Huber(2.0), bias=False, optimizer=cmlp.Adagrad(0.1), seed=10),
         "composed": cmlp.Network(
-            chain(concatenate(Dense(2, "relu"), Identity()), deep, Dropout(0.3), Activation("elu", 0.5), Dense(1, "sigmoid")), 2,
+            chain(concatenate(Dense(2, "relu"), Identity()), deep, Dropout(0.3), Activation("elu", 0.5), last), 2,
             loss="binary_cross_entropy", seed=11,
         ),
         "lbfgs": cmlp.MLP([2, 2, 1], optimizer=cmlp.LBFGS(), seed=12),
@@ -230,13 +232,12 @@ def change_header(archive: Archive, rng: random.Random, donors: list[Archive]) -
     elif how < 0.75:  # the same place of another file
         other = json.loads(next(m.data for m in rng.choice(donors).members if m.name == HEADER))
         top = rng.choice([("network",), ("optimizer",), ("memory",), ("generator",), ("network", "loss")])
+        node = header
         for key in top[:-1]:
-            header, other = header.setdefault(key, {}) if isinstance(header, dict) else {}, other[key]
-        if isinstance(header, dict):
-            header[top[-1]] = other[top[-1]]
-        header = header if "format" in header else json.loads(member.data)
-    elif how < 0.9 and isinstance(header.get("network") if isinstance(header, dict) else None, dict):
-        network = header["network"]
+            node, other = node.get(key) if isinstance(node, dict) else None, other[key]
+        if isinstance(node, dict):
+            node[top[-1]] = other[top[-1]]
+    elif how < 0.9 and isinstance(header, dict) and isinstance(network := header.get("network"), dict):
         network["layers"] = layered(network.get("layers"), rng)
         network["kind"] = rng.choice(["Network", network.get("kind")])
     else:
@@ -294,8 +295,21 @@ def change_members(archive: Archive, rng: random.Random, donors: list[Archive]) 
     elif how == 1:
         members.insert(rng.randrange(len(members) + 1), Member(one.name, one.data))
     elif how == 2:
-        one.name = rng.choice([rng.choice(rng.choice(donors).members).name, "../x", "/etc/passwd", "a\0b", "", "x" * 9000,
-                               one.name + "/", one.name.upper(), "\ud800", "weights.00.npy", HEADER])  # fmt: skip
+        one.name = rng.choice(
+            [
+                rng.choice(rng.choice(donors).members).name,
+                "../x",
+                "/etc/passwd",
+                "a\0b",
+                "",
+                "x" * 9000,
+                one.name + "/",
+                one.name.upper(),
+                "\ud800",
+                "weights.00.npy",
+                HEADER,
+            ]
+        )
     elif how == 3:
         rng.shuffle(members)
     elif how == 4:
@@ -331,7 +345,7 @@ def change_zip(archive: Archive, rng: random.Random, donors: list[Archive]) -> N
     elif how == 7:
         archive.prefix, archive.comment = rng.choice([b"", b"MZ" * 50]), rng.choice([b"", b"PK\x05\x06" * 9, b"c" * 70])
     else:  # one member inside another, or on top of it
-        one.lies["offset"] = rng.choice(range(0, 400))
+        one.lies["offset"] = rng.randrange(400)
         if rng.random() < 0.5:
             one.data += Archive([Member("weights.0.npy", one.data)]).build()
 
@@ -370,7 +384,7 @@ def check(data: bytes, *, watched: bool = True, thorough: bool = True) -> str:
     """Load a file, and use what comes; return what it came to, or raise a Finding.
 
     `watched`: whether to look at the memory taken; a campaign limits the process instead, which costs no system call.
-    `thorough`: whether what was loaded must also be saved and loaded again to the same bits, before it learns and after.
+    `thorough`: whether what was loaded is also saved and loaded again to the same bits, before it learns and after.
     """
     before, start = peak() if watched else 0, time.perf_counter()
     try:
@@ -393,7 +407,8 @@ def check(data: bytes, *, watched: bool = True, thorough: bool = True) -> str:
 
 def peak() -> int:
     """Return the most memory that this process has had, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def limit_memory() -> None:

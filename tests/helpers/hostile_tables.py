@@ -13,10 +13,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
-from helpers.hostile_models import Finding
 
 from cmlp.cli.main import main
-from cmlp.data.csv import TableError, label_values, read_blocks, read_header, read_table
+from cmlp.data.csv import Table, TableError, label_values, read_blocks, read_header, read_table
+from helpers.hostile_models import Finding
 
 MOST_SECONDS = 1.0
 
@@ -30,12 +30,84 @@ SEEDS = [
     b"u,v,w,y\n" + b"".join(b"%d,%d.5,-%d,%d\n" % (i, i, i * i, i % 3) for i in range(12)),
     "größe,höhe,art\n1,2,ä\n3,4,ß\n".encode(),
 ]
-NUMBERS = ["0", "-0", "1", "1.5", ".5", "5.", "-.5e-3", "+7", "1e308", "1e309", "-1e999", "1e-400", "4.9e-324", "3.5e38",
-           "nan", "NaN", "inf", "-Infinity", "1_000", "0x10", "1e", "--1", "1 2", "1,5", "½", "١٢", "1\u00a0", "\u20031",
-           "9" * 400, "0" * 5000 + "1", "1e99999999999", "1d3", "True", "None", "9007199254740993", "", " ", "\x00",
-           "'1'", "1;2", "=1+1", "1\x1c", "1\x0b2", "\x0c3", "1\u2028"]  # fmt: skip
-PIECES = ['"', '""', ",", ";", "\t", "\n", "\r", "\r\n", "\n\n", '"\n"', "\0", "\ufeff", "\u2028", "\x85", "\x0b", "\x1d",
-          '",', ',"', "'", "\\", "#", '"a"b', " ", "   \n", ",,,\n", "=", "x" * 70000, "\x1a", "\x7f"]  # fmt: skip
+NUMBERS = [
+    "0",
+    "-0",
+    "1",
+    "1.5",
+    ".5",
+    "5.",
+    "-.5e-3",
+    "+7",
+    "1e308",
+    "1e309",
+    "-1e999",
+    "1e-400",
+    "4.9e-324",
+    "3.5e38",
+    "nan",
+    "NaN",
+    "inf",
+    "-Infinity",
+    "1_000",
+    "0x10",
+    "1e",
+    "--1",
+    "1 2",
+    "1,5",
+    "½",
+    "١٢",
+    "1\u00a0",
+    "\u20031",
+    "9" * 400,
+    "0" * 5000 + "1",
+    "1e99999999999",
+    "1d3",
+    "True",
+    "None",
+    "9007199254740993",
+    "",
+    " ",
+    "\x00",
+    "'1'",
+    "1;2",
+    "=1+1",
+    "1\x1c",
+    "1\x0b2",
+    "\x0c3",
+    "1\u2028",
+]
+PIECES = [
+    '"',
+    '""',
+    ",",
+    ";",
+    "\t",
+    "\n",
+    "\r",
+    "\r\n",
+    "\n\n",
+    '"\n"',
+    "\0",
+    "\ufeff",
+    "\u2028",
+    "\x85",
+    "\x0b",
+    "\x1d",
+    '",',
+    ',"',
+    "'",
+    "\\",
+    "#",
+    '"a"b',
+    " ",
+    "   \n",
+    ",,,\n",
+    "=",
+    "x" * 70000,
+    "\x1a",
+    "\x7f",
+]
 
 
 def mutated(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
@@ -249,20 +321,16 @@ def _read_in_blocks(path: str, features: list[str], X: np.ndarray) -> None:
         raise Finding("blocks hold other numbers")
 
 
-def _meaning(table: object, task: str, labels: list[str]) -> str:
+def _meaning(table: Table, task: str, labels: list[str]) -> str:
     """Ask what the target means; numbers must be those of the cells."""
     try:
         decided, values = label_values(table, task)
     except TableError as error:
-        return _clear(str(error), table.path)[:0] + ", no " + task
+        _clear(str(error), table.path)
+        return f", no {task}"
     exact = [number_in(text) for text in table.labels]
-    if decided == "regression":
-        right = values == exact
-    elif isinstance(values[0], int):
-        right = values == exact
-    else:
-        right = values == table.labels
-    if not right or decided not in ("regression", "classification"):
+    right = exact if decided == "regression" or isinstance(values[0], int) else table.labels
+    if values != right or decided not in ("regression", "classification"):
         raise Finding(f"{task}: the target {labels[:5]} became {decided} of {values[:5]}")
     return f", {decided}"
 

@@ -25,6 +25,7 @@ import cmlp
 from cmlp._core import Allowed, see_interrupt
 from cmlp._engine import passes
 from cmlp.network import model_of
+from helpers.saves import unnamed_files
 
 HOME = str(Path(cmlp.__file__).parent) + os.sep
 RNG = np.random.default_rng(0)
@@ -321,7 +322,7 @@ def save_with_a_name(folder: str) -> Trial:
     net = network(cmlp.Adam(0.01))
 
     def call() -> None:
-        with without_unnamed_files():
+        with unnamed_files(False):
             net.save(os.path.join(folder, "net"))
 
     return Trial(net, call, folder)
@@ -403,17 +404,6 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def without_unnamed_files() -> Iterator[None]:
-    """As on a system without O_TMPFILE."""
-    flag = os.O_TMPFILE
-    del os.O_TMPFILE
-    try:
-        yield
-    finally:
-        os.O_TMPFILE = flag
-
-
-@contextmanager
 def small_chunks() -> Iterator[None]:
     """Let a chunk be a batch, so that its end does not depend on time."""
     before, passes.CHUNK_NANOSECONDS = passes.CHUNK_NANOSECONDS, 0.0
@@ -427,10 +417,14 @@ def states_seen(make: Callable[[str], Trial]) -> set[Any]:
     """Return the states in which a call without Ctrl-C would see one, and those before and after it."""
     seen = set()
 
-    class Watched(Allowed):
+    class Watched:
         def __enter__(self) -> None:
             see()
-            super().__enter__()
+            self.allowed = Allowed()
+            self.allowed.__enter__()
+
+        def __exit__(self, *raised: Any) -> None:
+            self.allowed.__exit__(*raised)
 
     def see() -> None:
         seen.add(state(trial.network))

@@ -19,7 +19,9 @@ NETWORKS = {
     "chain": lambda: cmlp.chain(cmlp.Dense(20, "tanh"), cmlp.Dense(9, "relu"), cmlp.Dense(3, "softmax")),
     "narrow": lambda: cmlp.chain(cmlp.Dense(4, "sigmoid"), cmlp.Dense(3, "softmax")),
     "wide": lambda: cmlp.chain(cmlp.Dense(70, "gelu"), cmlp.Dropout(0.2), cmlp.Dense(3, "softmax")),
-    "skip": lambda: cmlp.chain(cmlp.Dense(8, "elu"), cmlp.add(cmlp.Identity(), cmlp.Dense(8, "silu")), cmlp.Dense(3, "softmax")),
+    "skip": lambda: cmlp.chain(
+        cmlp.Dense(8, "elu"), cmlp.add(cmlp.Identity(), cmlp.Dense(8, "silu")), cmlp.Dense(3, "softmax")
+    ),
 }
 
 

@@ -1,6 +1,6 @@
-"""Everything that a network does, in a thread with 64 KiB of stack: python small_stack.py DTYPE LEVEL, in a process of its own.
+"""Everything that a network does, in a thread with 64 KiB of stack.
 
-A frame that is too large for it ends the process with SIGSEGV.
+Run as a program, python small_stack.py DTYPE LEVEL: a frame that is too large ends the process with SIGSEGV.
 """
 
 import faulthandler
@@ -34,9 +34,11 @@ def everything(dtype, folder):
         X = rng.normal(size=(200, net.n_inputs)) / 20
         y = rng.integers(0, net.n_outputs, 200) if net.loss == "cross_entropy" else X[:, : net.n_outputs]
         program = net._model.program
-        for program.per_sample in program.per_sample_ways:
+        for way in program.per_sample_ways:
+            program.per_sample = way
             net.fit(X, y, epochs=1, order="given")
-        for program.batches in program.batch_ways:
+        for way in program.batch_ways:
+            program.batches = way
             for optimizer in OPTIMIZERS:
                 full = optimizer.full_batch
                 net.fit(X, y, epochs=2, batch_size=None if full else 64, optimizer=optimizer, n_threads=2)
