@@ -19,7 +19,7 @@ import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from numpy.lib.stride_tricks import as_strided
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 
 import cmlp
 from cmlp import reference
@@ -205,8 +205,7 @@ FAILING = {  # optimisers that training finds out about
     "divides by zero": cmlp.SGD(lambda t: 1 / (t - 3)),
     "rates missing": cmlp.SGD(Rates(lambda n: np.full(n // 2 + 2, 0.05)[: n - 1] if n > 1 else np.zeros(0))),
     "too many rates": cmlp.SGD(Rates(lambda n: np.full(n + 1, 0.05))),
-    "a list of rates": cmlp.Adam(Rates(lambda n: [0.05] * n)),
-    "rates in float32": cmlp.SGD(Rates(lambda n: np.full(n, 0.05, "float32"))),
+    "a list of texts": cmlp.Adam(Rates(lambda n: ["fast"] * n)),
     "rates with NaN": cmlp.SGD(Rates(lambda n: np.full(n, np.nan))),
     "rates below zero": cmlp.SGD(Rates(lambda n: np.full(n, -0.05))),
     "a matrix of rates": cmlp.SGD(Rates(lambda n: np.full((n, 1), 0.05))),
@@ -567,7 +566,9 @@ class Networks(RuleBasedStateMachine):
         net, before, given = self.net, state_of(self.net), keywords.get("optimizer") is not None
         failing_rate = any(optimizer is known for known in FAILING.values()) if given else self.failing
         start = (0, 0) if given else (net.n_steps, net.n_epochs)
-        if failing_rate and effect:  # one of them is enough
+        # a share may have no row with a weight
+        unlucky = chosen.get("validation") == "a share" and chosen.get("sample_weight") == "some zero"
+        if (failing_rate or unlucky) and effect:  # one of them is enough
             del keywords["callbacks"]
             effect = ""
         if effect and not isinstance(effect, str) and not wrong:
@@ -578,7 +579,7 @@ class Networks(RuleBasedStateMachine):
             lambda: net.fit(X, y, **keywords),
             wrong,
             may_diverge=True,
-            may_fail=failing_rate or bool(effect),
+            may_fail=failing_rate or bool(effect) or unlucky,
             first_epoch=start[1] if failing_rate or effect else None,
         )
         if given and state_of(net) != before:
@@ -944,7 +945,8 @@ EXTRAS = [
 
 def state_of_estimator(model):
     """Everything that a call can change."""
-    state = {name: repr(value) for name, value in vars(model).items() if name not in ("_network", "_label_binarizer")}
+    aside = ("_network", "_label_binarizer", "_claim")
+    state = {name: repr(value) for name, value in vars(model).items() if name not in aside}
     for name in ("coefs_", "intercepts_"):
         if name in vars(model):
             state[name] = [np.asarray(array).tobytes() for array in vars(model)[name]]
@@ -996,10 +998,15 @@ class Estimators(RuleBasedStateMachine):
         type(self).counts["calls"] += 1
         before = state_of_estimator(self.model)
         found, expected = self.outcome(call, self.model), None
+        assert not isinstance(found, KeyError), found
         if self.twin is not None:
             expected = self.outcome(call, self.twin)
             kinds = [type(r) if isinstance(r, Exception) else object for r in (found, expected)]
-            assert issubclass(kinds[0], kinds[1]), (found, expected)
+            if kinds[1] is KeyError:  # a refused partial_fit has left it half fitted, and so unchecked
+                assert wrong is not False, found
+                self.twin = None
+            else:
+                assert issubclass(kinds[0], kinds[1]), (found, expected)
         elif wrong is not None:
             assert isinstance(found, Exception) == wrong, found
         if isinstance(found, Exception):
@@ -1015,7 +1022,7 @@ class Estimators(RuleBasedStateMachine):
     def outcome(self, call, model):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return outcome(lambda: call(model), TypeError, ValueError, AttributeError, NotFittedError, Own)
+            return outcome(lambda: call(model), TypeError, ValueError, AttributeError, KeyError, Own)
 
     def gaps(self):
         return getattr(self.model, "missing", "error") == "mean"
