@@ -128,10 +128,11 @@ static double NAME(loss)(const cmlp_net *net, const void *z, const void *a, cons
     case CMLP_##ID:                                                                            \
         for (ptrdiff_t i = 0; i < net->n_outputs; i++) {                                       \
             loss += NAME(name)(net, z_i[i], a_i[i], y_i ? y_i[i] : (REAL)(i == label), e + i); \
-            e[i] = NAME(flushed)(e[i] * w);                                                    \
+            e[i] *= w;                                                                         \
         }                                                                                      \
         break;
     switch (net->loss) { CMLP_LOSSES(LOOP) }
 #undef LOOP
+    for (ptrdiff_t i = 0; i < net->n_outputs; i++) e[i] = NAME(flushed)(e[i]);
     return loss;
 }
