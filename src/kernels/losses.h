@@ -110,7 +110,7 @@ static double NAME(softmax_loss)(const cmlp_net *net, const REAL *z, const REAL 
     if (y) total = (REAL)(1 - net->loss_parameter) * total + (REAL)net->loss_parameter;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL y_i = NAME(smoothed)(net, y ? y[i] : (REAL)(i == label));
-        error[i] = NAME(normal)(weight * (a[i] * total - y_i));
+        error[i] = NAME(flushed)(weight * (a[i] * total - y_i));
         if (y_i != 0) loss -= (double)y_i * NAME(log_of_softmax)(n, 1, z, a, i);
     }
     return loss;
@@ -128,10 +128,11 @@ static double NAME(loss)(const cmlp_net *net, const void *z, const void *a, cons
     case CMLP_##ID:                                                                            \
         for (ptrdiff_t i = 0; i < net->n_outputs; i++) {                                       \
             loss += NAME(name)(net, z_i[i], a_i[i], y_i ? y_i[i] : (REAL)(i == label), e + i); \
-            e[i] = NAME(normal)(e[i] * w);                                                     \
+            e[i] *= w;                                                                         \
         }                                                                                      \
         break;
     switch (net->loss) { CMLP_LOSSES(LOOP) }
 #undef LOOP
+    for (ptrdiff_t i = 0; i < net->n_outputs; i++) e[i] = NAME(flushed)(e[i]);
     return loss;
 }

@@ -6,6 +6,10 @@
 #define FROM(vector) ((REAL *)v->vector + at)
 #define SLOT(ID) FROM(slots[CMLP_##ID])
 
+/* x, or 0 where it is subnormal: arithmetic with those takes a hundred times as long, and a moment that decays would stay
+ * there for ever, as 0.9 · 2⁻¹⁴⁹ is rounded to 2⁻¹⁴⁹. No weight is so small that it matters. */
+INLINE REAL NAME(normal)(REAL x) { return (x < SMALLEST_REAL) & (x > -SMALLEST_REAL) ? 0 : x; }
+
 /* v ← μ v + g; w ← w − γ v, or with Nesterov w ← w − γ (g + μ v). v NULL: μ = 0. */
 static void NAME(sgd_loop)(ptrdiff_t n, const cmlp_step *s, REAL *restrict w, const REAL *restrict g,
                            REAL *restrict v) {

@@ -77,7 +77,7 @@ static void NAME(units_first_softmax_losses)(const cmlp_net *net, const cmlp_row
     for (ptrdiff_t i = 0, at = 0; i < net->n_outputs; i++, at += r->stride) {
         NAME(targets_of)(t, c, r->n, i, y);
         for (ptrdiff_t q = 0; q < LANES; q++) y[q] = NAME(smoothed)(net, y[q]);
-        NAME(store)(error + at, NAME(normals)(NAME(load)(weight) * (NAME(load)(a + at) * total - NAME(load)(y))));
+        NAME(store)(error + at, NAME(all_flushed)(NAME(load)(weight) * (NAME(load)(a + at) * total - NAME(load)(y))));
         for (ptrdiff_t q = 0; q < LANES && c + q < r->n; q++)
             if (y[q] != 0) loss[q] -= (double)y[q] * NAME(log_of_softmax)(net->n_outputs, r->stride, z + q, a + q, i);
     }
@@ -104,7 +104,7 @@ static void NAME(units_first_losses)(const cmlp_net *net, const cmlp_rows *r, pt
         break;
                 switch (net->loss) { CMLP_LOSSES(LOOP) }
 #undef LOOP
-                NAME(store)(error, NAME(normals)(NAME(load)(weight) * NAME(load)(slope)));
+                NAME(store)(error, NAME(all_flushed)(NAME(load)(weight) * NAME(load)(slope)));
             }
         for (ptrdiff_t q = 0; q < LANES && c + q < r->n; q++) losses[c + q] = loss[q];
     }

@@ -163,12 +163,13 @@ INLINE void NAME(store_four_sums)(REAL *p, const VEC v[4], int accumulate) {
 /* x limited from one side; NaN stays NaN: the comparison is false. */
 INLINE VEC NAME(at_most)(VEC x, REAL limit) { return NAME(select)(x > limit, NAME(broadcast)(limit), x); }
 INLINE VEC NAME(at_least)(VEC x, REAL limit) { return NAME(select)(x < limit, NAME(broadcast)(limit), x); }
-
-/* x, or 0 where it is subnormal: arithmetic with those takes a hundred times as long, and a moment that decays would stay
- * there for ever, as 0.9 · 2⁻¹⁴⁹ is rounded to 2⁻¹⁴⁹. No weight is so small that it matters. */
-INLINE REAL NAME(normal)(REAL x) { return (x < SMALLEST_REAL) & (x > -SMALLEST_REAL) ? 0 : x; }
-INLINE VEC NAME(normals)(VEC x) {
-    return NAME(select)((x < SMALLEST_REAL) & (x > -SMALLEST_REAL), NAME(broadcast)(0), x);
+/* x, or ±0 where it is subnormal, with its sign: arithmetic with those takes a hundred times as long. */
+INLINE REAL NAME(flushed)(REAL x) {
+    return (x < SMALLEST_REAL) & (x > -SMALLEST_REAL) ? (REAL)copysign(0, (double)x) : x;
+}
+INLINE VEC NAME(all_flushed)(VEC x) {
+    const VEC sign = (VEC)((UVEC)x & ~(((UINT)-1) >> 1));
+    return NAME(select)((x < SMALLEST_REAL) & (x > -SMALLEST_REAL), sign, x);
 }
 INLINE VEC NAME(absolute)(VEC x) { return (VEC)((UVEC)x & (((UINT)-1) >> 1)); }
 /* max(x, 0), 0 also for -0. */
