@@ -270,7 +270,7 @@ def train(net):
     return pickle.dumps(net)
 
 def child(busy, in_callback=False):
-    signal.alarm(60)  # a deadlock ends
+    signal.alarm(300)  # a deadlock ends
     assert train(idle) == expected[0] and train(network(1)) == expected[1]
     before = busy.predict(X)
     assert np.isfinite(before).all()
@@ -340,7 +340,7 @@ worker.start()
 held.wait()
 pid = os.fork()
 if pid == 0:
-    signal.alarm(20)
+    signal.alarm(300)
     copy.deepcopy(net)
     net.fit([[1], [2]], [1, 2], optimizer="adam")
     os._exit(0)

@@ -76,7 +76,7 @@ def test_a_network_trains_on_in_another_process_the_same_bits_as_here(how):
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=repeatable.send_digest, args=(there, net, X, y))
     process.start()
-    assert here.poll(60)
+    assert here.poll(300)
     found = here.recv()
     process.join()
     assert found == repeatable.digest(repeatable.train(net, X, y), X, y)

@@ -43,7 +43,7 @@ def run_program(text, **environment):
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", text],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
         env={**os.environ, **environment},
     )
