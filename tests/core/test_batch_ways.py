@@ -142,6 +142,7 @@ def test_orders_and_the_last_rows_of_X_are_read_alike(simd_level, order, n_input
     assert relative_error(nets[1].weights, nets[0].weights) < 1e-9
 
 
+@pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("row", [0, 5, 16, 40, 49])
 def test_a_loss_that_is_not_finite_is_found_at_its_row_and_its_batch_not_learnt(simd_level, way, row):

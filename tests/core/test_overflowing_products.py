@@ -10,6 +10,8 @@ from helpers.cases import relative_error, use_layout
 
 import cmlp
 
+pytestmark = pytest.mark.filterwarnings("ignore::cmlp.InputScaleWarning")
+
 
 def overflowing_network(sizes, dtype, way):
     """W so small that W x is of ordinary size, and steps so small that they change W by a part of it."""
