@@ -1071,8 +1071,10 @@ class Estimators(RuleBasedStateMachine):
             finally:
                 model.set_params(**before)
 
-        # scikit-learn's partial_fit checks the parameters of the first call alone
-        self.attempt(call, None if method == "partial_fit" and self.fitted else True)
+        unchecked = method == "partial_fit" and self.fitted  # in scikit-learn that is for the first call alone
+        if unchecked:
+            self.twin = None
+        self.attempt(call, None if unchecked else True)
 
     @rule(name=st.sampled_from(list(OWN_WRONG)), k=st.integers(0, 4))
     def own_wrong_parameter(self, name, k):
