@@ -165,7 +165,8 @@ INLINE VEC NAME(at_most)(VEC x, REAL limit) { return NAME(select)(x > limit, NAM
 INLINE VEC NAME(at_least)(VEC x, REAL limit) { return NAME(select)(x < limit, NAME(broadcast)(limit), x); }
 /* x, or ±0 where it is subnormal, with its sign: arithmetic with those takes a hundred times as long. */
 INLINE REAL NAME(flushed)(REAL x) {
-    return (x < SMALLEST_REAL) & (x > -SMALLEST_REAL) ? (REAL)copysign(0, (double)x) : x;
+    const REAL zero = (REAL)(DOUBLE_PRECISION ? copysign(0, (double)x) : copysignf(0, (float)x));
+    return (x < SMALLEST_REAL) & (x > -SMALLEST_REAL) ? zero : x;
 }
 INLINE VEC NAME(all_flushed)(VEC x) {
     const VEC sign = (VEC)((UVEC)x & ~(((UINT)-1) >> 1));
