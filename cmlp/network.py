@@ -11,7 +11,7 @@ from cmlp import training
 from cmlp._base import archive
 from cmlp._base.checks import check_name, finite_array, numeric_array, shown
 from cmlp._base.hints import named_arguments, nearest
-from cmlp._core import Postponed, embed
+from cmlp._core import embed
 from cmlp._engine.model import Gradients, Model, Scores
 from cmlp._engine.stored import header_of
 from cmlp._engine.update import REDUCTIONS
@@ -212,11 +212,10 @@ class Network:
                 raise ValueError(f"{name}[{k}] has shape {array.shape}, expected {view.shape}")
             checked.append(finite_array(array, self.dtype, f"{name}[{k}]").copy())
         parts = self._model.views(self._model.trained)  # of an average, what the steps change: they go on from there
-        with Postponed():
-            for targets in (views, parts[0] if name == "weights" else parts[1]):
-                for view, array in zip(targets, checked, strict=True):
-                    if view is not None:
-                        view[...] = array
+        for targets in (views, parts[0] if name == "weights" else parts[1]):
+            for view, array in zip(targets, checked, strict=True):
+                if view is not None:
+                    view[...] = array
 
     @property
     def n_parameters(self) -> int:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from cmlp._base.checks import check_count, check_name, check_number, finite_array, shown
 from cmlp._base.hints import named_arguments
-from cmlp._base.interrupts import uninterrupted
 from cmlp._core import Allowed, is_plain, see_interrupt
 from cmlp._engine.failures import Failure, in_state
 from cmlp._engine.history import DivergenceError, History, TrainingInterrupted
@@ -47,7 +46,10 @@ _SEARCH_ADVICE = "Try weight_decay, or inputs and targets scaled to about unit s
 
 
 def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
-    """Let one thread at a time call the methods of a network that train or change it; others get a RuntimeError."""
+    """Let one thread at a time call the methods of a network that train or change it; others get a RuntimeError.
+
+    Ctrl-C waits in them, until what they change fits together (`cmlp._core.Postponed`).
+    """
 
     @wraps(method)
     def claiming(self: Network, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,7 +61,6 @@ def alone(method: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[
 
 @named_arguments
 @alone
-@uninterrupted
 def fit(
     self: Network,
     X: ArrayLike,
@@ -206,7 +207,6 @@ def fit(
 
 @named_arguments
 @alone
-@uninterrupted
 def partial_fit(
     self: Network,
     X: ArrayLike,
@@ -334,7 +334,6 @@ def _learn_otherwise(self: Network, x: ArrayLike, y: ArrayLike, clip_delta: floa
     return loss if loss is not None else _learn_checked(self._model, x, y, clip_delta)
 
 
-@uninterrupted
 def _learn_checked(model: Model, x: ArrayLike, y: ArrayLike, clip_delta: float | None) -> float:
     """Learn from one sample of any form, or explain what is wrong with it."""
     samples = model.check_sample(x, y)

@@ -1,4 +1,4 @@
-# Who trains a network: one thread at a time.
+# Who trains a network: one thread at a time, which Ctrl-C does not stop in the middle of a change.
 
 cdef extern from "Python.h":
     ctypedef struct PyThreadState
@@ -57,18 +57,19 @@ cdef class Claim:
         return 0
 
     def run(self, model, function, face, tuple args, dict kwargs):
-        """function(face, *args, **kwargs) with the claim."""
-        self.expect_free(model)
-        if self.owner == 0:
-            self.owner, self.forks, self.depth = this_thread(), _forks, 0
-        self.depth += 1
-        self.changes += 1
-        try:
-            return function(face, *args, **kwargs)
-        finally:  # in C: no Ctrl-C comes between
-            self.depth -= 1
-            if self.depth == 0:
-                self.owner = 0
+        """function(face, *args, **kwargs) with the claim; Ctrl-C waits until what it changes fits together."""
+        with Postponed():
+            self.expect_free(model)
+            if self.owner == 0:
+                self.owner, self.forks, self.depth = this_thread(), _forks, 0
+            self.depth += 1
+            self.changes += 1
+            try:
+                return function(face, *args, **kwargs)
+            finally:
+                self.depth -= 1
+                if self.depth == 0:
+                    self.owner = 0
 
     def read(self, model, function):
         """function(), if no other thread has the claim before, and nothing has changed when it returns."""

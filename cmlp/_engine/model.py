@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cmlp._base.checks import finite_array, numeric_array, shown
-from cmlp._core import KINDS, RATES_AHEAD, ROWS_AT_ONCE, Copies, OneRow, Postponed, aligned_zeros, is_plain
+from cmlp._core import KINDS, RATES_AHEAD, ROWS_AT_ONCE, Copies, OneRow, aligned_zeros, is_plain
 from cmlp._engine.failures import in_state
 from cmlp._engine.program import Lowering, biases_view, fields_of, weights_view
 from cmlp._engine.scaling import Scaling
@@ -314,14 +314,13 @@ class Model:
 
     def put_back(self, standing: Standing) -> None:
         """Be what the model was, after a Snapshot has taken back the steps made since, if there were any."""
-        with Postponed():
-            self.slots, self.memory = standing.slots, standing.memory
-            self.n_steps, self.n_epochs = standing.counters
-            if standing.generator is not None:
-                self.rng.bit_generator.state = standing.generator
-            for array, before in zip(self.scaling.buffers, standing.scale, strict=True):
-                array[...] = before
-            self._take(standing.optimizer)
+        self.slots, self.memory = standing.slots, standing.memory
+        self.n_steps, self.n_epochs = standing.counters
+        if standing.generator is not None:
+            self.rng.bit_generator.state = standing.generator
+        for array, before in zip(self.scaling.buffers, standing.scale, strict=True):
+            array[...] = before
+        self._take(standing.optimizer)
 
     def unchanged_if_refused(self, *, draws: bool) -> Unchanged:
         """Put everything back if the block, which prepares a training call, raises an error."""
@@ -403,12 +402,11 @@ class Model:
         for name, value in optimizer.state_start.items():
             slots[name][...] = value
         memory = optimizer.memory
-        with Postponed():
-            if slots or self.slots:  # where there are none, the spare run goes on with the same
-                self.slots = slots
-            self.memory = memory
-            self.n_steps = self.n_epochs = 0
-            self._take(optimizer)
+        if slots or self.slots:  # where there are none, the spare run goes on with the same
+            self.slots = slots
+        self.memory = memory
+        self.n_steps = self.n_epochs = 0
+        self._take(optimizer)
 
     def set_learning_rate(self, rate: Any) -> None:
         """Go on with the same optimiser at another learning rate: moments and counters stay.
@@ -425,15 +423,14 @@ class Model:
         optimizer = replace(before, learning_rate=rate)
         memory = optimizer.memory  # what a Plateau has seen belongs to it
         only_rates = optimizer.settings == before.settings
-        with Postponed():
-            if self.optimizer is not before:
-                raise RuntimeError("another optimizer was set while its learning rate was: set the rate once more")
-            self.memory = memory
-            if only_rates:
-                self.optimizer = optimizer
-                self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
-            else:
-                self._take(optimizer)
+        if self.optimizer is not before:
+            raise RuntimeError("another optimizer was set while its learning rate was: set the rate once more")
+        self.memory = memory
+        if only_rates:
+            self.optimizer = optimizer
+            self.n_steps = self.n_steps  # one_row keeps its plan, but asks for the rates anew
+        else:
+            self._take(optimizer)
 
     def slots_for(self, update: NDArray[np.void]) -> dict[str, NDArray[Any]]:
         """Return the arrays that steps by this update work on.

@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp._core import Allowed, Claim, Postponed
+from cmlp._core import Allowed, Claim
 from cmlp.data.arrays import warn_of_scale
 from cmlp.data.samples import Samples, as_rows
 from cmlp.estimators.parameters import Parametrized, as_in_cmlp
@@ -61,24 +61,20 @@ class _Standing:
 
 
 def unchanged_if_refused(fit: Fit) -> Fit:
-    """Let an estimator be what it was if `fit` fails before the first epoch is over, but where numbers overflow.
-
-    Ctrl-C waits, so that what is fitted fits together.
-    """
+    """Let an estimator be what it was if `fit` fails before the first epoch is over, but where numbers overflow."""
 
     @wraps(fit)
     def careful(self: Estimator, /, *args: Any, **options: Any) -> Any:
-        with Postponed():
-            standing = _Standing(self)
-            self.n_iter_ = 0
-            try:
-                return fit(self, *args, **options)
-            except NotFiniteError:
-                raise
-            except BaseException:
-                if self.n_iter_ == 0:
-                    standing.put_back()
-                raise
+        standing = _Standing(self)
+        self.n_iter_ = 0
+        try:
+            return fit(self, *args, **options)
+        except NotFiniteError:
+            raise
+        except BaseException:
+            if self.n_iter_ == 0:
+                standing.put_back()
+            raise
 
     return careful  # type: ignore[return-value]
 
@@ -237,7 +233,7 @@ class Estimator(Parametrized):
     # ------------------------------------------------------------------------------------------------- training
 
     def _fit(self, *args: Any, **options: Any) -> Self:
-        """Fit in one thread at a time: others get a RuntimeError."""
+        """Fit in one thread at a time, others get a RuntimeError; Ctrl-C waits, so that what is fitted fits together."""
         claim: Claim = self.__dict__.setdefault("_claim", Claim())
         fitted: Self = claim.run(None, type(self)._fit_alone, self, args, options)
         return fitted

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._base.fields import declared
-from cmlp._core import Allowed, Postponed, first_nonfinite, see_interrupt
+from cmlp._core import Allowed, first_nonfinite, see_interrupt
 from cmlp._engine.failures import Failure
 from cmlp._engine.loop import run_epochs
 from cmlp._engine.passes import Pass, Run
@@ -185,7 +185,7 @@ def fit_stochastic(
     rules = _Epochs(estimator, run, kept, held_out, rng, incremental=incremental)
     estimator.n_iter_ = 0
     try:
-        with Postponed(), model.training():
+        with model.training():
             run_epochs(run, rules, estimator.max_iter)
             see_interrupt()
     except KeyboardInterrupt:
@@ -370,7 +370,7 @@ def fit_lbfgs(estimator: Any, model: Model, samples: Samples, held_out: HeldOut 
         return asked_to_stop(estimator)
 
     estimator.n_iter_ = 0
-    with Postponed(), model.training():
+    with model.training():
         found = minimize_lbfgs(objective, evaluate, optimizer, estimator.max_iter, end_epoch)
         if found is not None:
             model.parameters[objective.real] = found.x

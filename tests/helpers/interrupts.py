@@ -159,7 +159,8 @@ def scenario(make: Callable[[str], Trial]) -> Callable[[str], Trial]:
 
 def network(optimizer: Any = None, **settings: Any) -> cmlp.MLP:
     """Return a small network that has learnt something already."""
-    net = cmlp.MLP([3, 4, 1], activation="tanh", seed=0, optimizer=optimizer or cmlp.SGD(0.01), **settings)
+    settings = {"activation": "tanh", "seed": 0, "optimizer": optimizer or cmlp.SGD(0.01), **settings}
+    net = cmlp.MLP([3, 4, 1], **settings)
     with quiet():
         net.fit(X, Y * 0.5, epochs=1)
     return net
@@ -223,6 +224,12 @@ def _fits() -> Iterator[tuple[str, Callable[[], Trial]]]:
         yield name, lambda trial=trial: _expecting(trial(), cmlp.DivergenceError)
 
 
+def overflowing(net: cmlp.MLP) -> Any:
+    """Return an x whose z_1 is infinite."""
+    W = net.weights[0]
+    return 3e38 * np.sign(W[:, abs(W).sum(axis=0).argmax()])
+
+
 def _expecting(trial: Trial, error: type[BaseException]) -> Trial:
     trial.expects = error
     return trial
@@ -276,7 +283,8 @@ def _streams() -> Iterator[tuple[str, Callable[[], Trial]]]:
         yield f"learn_one_slow_{name}", bound(lambda net: net.learn_one(Given(X[0]), Given(Y[0])))
     diverges = cmlp.DivergenceError
     yield "partial_fit_diverges", lambda: trial(None, lambda net: net.partial_fit(X, HUGE), scale, diverges)
-    yield "learn_one_diverges", lambda: trial(adam, lambda net: net.learn_one(X[0], HUGE[0]), scale, diverges)
+    relu = {"activation": "relu"}
+    yield "learn_one_diverges", lambda: trial(adam, lambda net: net.learn_one(overflowing(net), Y[0]), relu, diverges)
 
     def setting(name: str, value: Any) -> Callable[[cmlp.MLP], None]:
         return lambda net: setattr(net, name, value)
