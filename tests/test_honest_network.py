@@ -566,13 +566,13 @@ def changed_inside(optimizer, **fields):
 def test_optimisers_that_do_not_do_what_they_say(kind):
     net = network()
     before = state_of(net)
-    with pytest.raises(ValueError, match=r"slots are not those of its rule|unknown rule 77"):
+    with pytest.raises(ValueError, match=r"slots are not those of its rule|rule=77: expected an id of RULES"):
         net.fit(X, Y, optimizer=kind(0.1))
     assert state_of(net) == before
     for method, arguments in (("partial_fit", (X, Y)), ("learn_one", (X[0], Y[0]))):
         net = network(optimizer=kind(0.1))
         before = state_of(net)
-        with pytest.raises(ValueError, match=r"slots are not those of its rule|unknown rule 77"):
+        with pytest.raises(ValueError, match=r"slots are not those of its rule|rule=77: expected an id of RULES"):
             getattr(net, method)(*arguments)
         assert state_of(net) == before
 

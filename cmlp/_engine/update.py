@@ -94,7 +94,7 @@ def _check_settings(settings: dict[str, Any], optimizer: Optimizer, dtype: np.dt
         if isinstance(value, float):
             above, below = 0 if setting in _ABOVE_0 else None, 1 if setting in _BELOW_1 else None
             check_in_dtype(value, dtype, fields.get(setting, setting), above=above, below=below)
-    if optimizer.rule == "adam":  # the first step takes ε √(1 - β₂)
+    if optimizer.rule == "adam" and {"eps", "beta2"} <= set(settings):  # the first step takes ε √(1 - β₂)
         eps = settings["eps"] * (1 - settings["beta2"]) ** 0.5
         check_in_dtype(eps, dtype, "eps", above=0)
 

@@ -471,7 +471,8 @@ def _learnt(net: cmlp.Network, X: np.ndarray) -> str:
     except cmlp.DivergenceError:  # the weights are those of a file
         return "diverged"
     except ValueError as error:
-        promised = "does not go with", "too large to be standardised"  # of LBFGS and dropout; of the file's means
+        # of LBFGS and dropout; of the file's means; of settings that the network's dtype does not hold
+        promised = "does not go with", "too large to be standardised", "but must be finite"
         if not any(part in str(error) for part in promised):
             raise
         return "refused"

@@ -332,7 +332,8 @@ def two_savers(folder: str, seconds: float = 1.0) -> str:
     number_of(os.path.join(folder, "small"))
     cmlp.MLP([4, 3]).save(os.path.join(folder, "after"))
     left = set(os.listdir(folder)) - {"small", "after"}
-    assert not left, f"left over: {sorted(left)}"
+    # who is killed while the other one has the folder's lock may leave a file of a random name
+    assert len(left) <= 2 and all(name.startswith(".cmlp-") for name in left), f"left over: {sorted(left)}"
     return "always a whole file, of one or the other"
 
 
