@@ -252,6 +252,7 @@ static ptrdiff_t NAME(units_first_clipped)(const cmlp_op *op, const cmlp_target 
 /* As rows_first_errors, but that δ takes the place of ∂ℓ/∂a, which nothing reads again. */
 static ptrdiff_t NAME(units_first_errors)(const cmlp_op *op, const void *params, const cmlp_target *to,
                                           const cmlp_rows *r) {
+    if (op->kind != CMLP_DENSE && op->input_gradient == CMLP_NOT_WANTED) return 0; /* its z is x, no slice */
     const ptrdiff_t stride = r->stride, width = PADDED(r->n);
     const REAL *buffer = (const REAL *)r->activations, *z = buffer + op->z * stride, *a = buffer + op->out * stride;
     REAL *error = (REAL *)r->errors, *d = error + op->out * stride, *in = error + op->source * stride;

@@ -218,7 +218,7 @@ def updates(guard, dtype):
 def compositions(guard, dtype):
     """Every composition, in both layouts: concatenations lie at offsets of all alignments."""
     rng = np.random.default_rng(0)
-    for layout, name, f in itertools.product(LAYOUTS.values(), COMPOSITIONS, ["tanh", "softmax", "relu"]):
+    for layout, name, f in itertools.product(LAYOUTS.values(), COMPOSITIONS, ["tanh", "softmax", "relu", "gelu"]):
         LayoutLowering.layout = layout
         net = cmlp.Network(COMPOSITIONS[name](f), 5, dtype=dtype, seed=0)
         run_everything(guard, net, *samples_for("squared_error", rng, 3, 5, net.n_outputs, dtype), batch_size=2)
