@@ -102,7 +102,7 @@ class Lowering:
         self.n_deltas = 0
         self.n_inputs = n_inputs
         self.output = self._lower(layers, Slice(-1, n_inputs), None)
-        if not any(op["kind"] == DENSE for op in self.operations):
+        if DENSE not in {op["kind"] for op in self.operations}:
             raise ValueError("the network has nothing to learn: it needs at least one cmlp.Dense layer")
         self._check_places()
         self._find_readers()

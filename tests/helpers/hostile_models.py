@@ -472,7 +472,7 @@ def _learnt(net: cmlp.Network, X: np.ndarray) -> str:
         return "diverged"
     except ValueError as error:
         # of LBFGS and dropout; of the file's means; of settings that the network's dtype does not hold
-        promised = "does not go with", "too large to be standardised", "but must be finite"
+        promised = "does not go with", "too large to be standardised", "but must be finite", "that is finite in float"
         if not any(part in str(error) for part in promised):
             raise
         return "refused"
