@@ -233,7 +233,7 @@ class Estimator(Parametrized):
     # ------------------------------------------------------------------------------------------------- training
 
     def _fit(self, *args: Any, **options: Any) -> Self:
-        """Fit in one thread at a time, others get a RuntimeError; Ctrl-C waits, so that what is fitted fits together."""
+        """Fit in one thread at a time, others get a RuntimeError; Ctrl-C waits until what is fitted fits together."""
         claim: Claim = self.__dict__.setdefault("_claim", Claim())
         fitted: Self = claim.run(None, type(self)._fit_alone, self, args, options)
         return fitted

@@ -392,8 +392,8 @@ def test_class_indices(given):
 def test_class_indices_are_copied():
     """So that nobody makes them too large for the core after the check."""
     y = np.array([0, 2, 1, 1])
-    for given in (y, y[:, None]):
-        labels = check_targets(given, 4, 3, "cross_entropy", F32)
+    for indices in (y, y[:, None]):
+        labels = check_targets(indices, 4, 3, "cross_entropy", F32)
         assert labels.tolist() == [0, 2, 1, 1]
         assert not np.shares_memory(labels, y)
 
