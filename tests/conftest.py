@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
 
 # The current folder, which `python -m` and `python -c` put on the path, holds a cmlp/ without its compiled core: it
 # would hide the installed package, here and in the processes that tests start.
@@ -15,6 +16,9 @@ if os.getcwd() in sys.path:
 os.environ["PYTHONSAFEPATH"] = "1"
 
 from cmlp import _core
+
+settings.register_profile("untimed", deadline=None)  # whatever the machine does besides
+settings.load_profile("untimed")
 
 # PyTorch has no wheels for some systems that cmlp has wheels for; there the files that compare with it are left out.
 HAS_TORCH = find_spec("torch") is not None
