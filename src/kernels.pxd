@@ -14,7 +14,8 @@ cdef extern from "kernels/kernels.h" nogil:
     enum: CMLP_AS_CHAIN
     enum: CMLP_AHEAD
     const int CMLP_DENSE, CMLP_ROWS, CMLP_CROSS_ENTROPY, CMLP_BINARY_CROSS_ENTROPY, CMLP_POISSON, CMLP_HINGE
-    const int CMLP_SGD, CMLP_ADAM, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_RPROP, CMLP_NO_STEP, CMLP_ROWS_FIRST, CMLP_UNITS_FIRST
+    const int CMLP_SGD, CMLP_ADAM, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_RPROP, CMLP_NO_STEP
+    const int CMLP_ROWS_FIRST, CMLP_UNITS_FIRST
 
     # of these structs, the fields that the loops use
     ctypedef struct cmlp_op:
