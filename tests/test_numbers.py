@@ -63,7 +63,8 @@ def test_squares_of_gradients_that_overflow_are_said(optimizer, batch_size):
     reason = r"the (squares of gradients that the optimizer keeps for|parameters of) layer \d"
     with pytest.raises(cmlp.DivergenceError, match=reason) as caught:
         net.fit(TIMESTAMPS, Y, batch_size=batch_size, order="given")
-    assert (caught.value.epoch, caught.value.sample) == (0, None)
+    assert caught.value.epoch == 0
+    assert caught.value.sample is None or "the parameters of" in str(caught.value)
     assert "standardize=True" in str(caught.value)
     assert extremes.state(net)[0] == before[0]
     net.save(io.BytesIO())
