@@ -19,6 +19,7 @@ import time
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -388,22 +389,29 @@ def check(data: bytes, *, watched: bool = True, thorough: bool = True) -> str:
     `watched`: whether to look at the memory taken; a campaign limits the process instead, which costs no system call.
     `thorough`: whether what was loaded is also saved and loaded again to the same bits, before it learns and after.
     """
-    before, start = peak() if watched else 0, time.perf_counter()
+    before = peak() if watched else 0
+    outcome = examined(lambda: _outcome(data, thorough), len(data))
+    if watched and peak() - before > MOST_MEMORY + 100 * len(data):
+        raise Finding(f"{peak() - before:,} bytes of memory for {len(data)} bytes: {outcome}")
+    return outcome
+
+
+def examined(use: Callable[[], str], n_bytes: int) -> str:
+    """Return what using a file came to; a Finding if it raises or warns, or takes longer than a file may."""
+    start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            outcome = _outcome(data, thorough)
+            outcome = use()
     except Finding:
         raise
     except Exception as error:
         raise Finding(f"{type(error).__name__}: {error}") from error
     if time.perf_counter() - start > MOST_SECONDS:  # on a busy machine that says little
         start = time.process_time()
-        _outcome(data, thorough)
+        use()
         if time.process_time() - start > MOST_SECONDS:
-            raise Finding(f"{time.process_time() - start:.1f} s of processor time for {len(data)} bytes: {outcome}")
-    if watched and peak() - before > MOST_MEMORY + 100 * len(data):
-        raise Finding(f"{peak() - before:,} bytes of memory for {len(data)} bytes: {outcome}")
+            raise Finding(f"{time.process_time() - start:.1f} s of processor time for {n_bytes} bytes: {outcome}")
     return outcome
 
 
